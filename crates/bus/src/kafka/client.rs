@@ -1,0 +1,270 @@
+//! Kafka settings turned into client configurations, and Kafka errors into ours.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::KafkaError,
+    message::DeliveryResult,
+    producer::ProducerContext,
+    types::RDKafkaErrorCode as Code,
+};
+use serde::Deserialize;
+
+use crate::{Error, MAX_RECORD_BYTES, Result};
+
+/// How to reach Kafka.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSettings {
+    /// `host:port,host:port`.
+    pub bootstrap_servers: String,
+    /// Passed to librdkafka as they are: `security.protocol`, `sasl.username`, ... Those that hold the promises of the log are refused.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Stands before every topic name and transactional id, so that several installations can share a cluster. May be empty.
+    #[serde(default)]
+    pub prefix: String,
+    /// Replicas of topics that the log makes; zero leaves it to the brokers.
+    #[serde(default)]
+    pub replication_factor: i32,
+}
+
+/// Values may be passwords.
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .field("prefix", &self.prefix)
+            .field("replication_factor", &self.replication_factor)
+            .finish()
+    }
+}
+
+/// Properties that users may not set, because the log's promises rest on them.
+const RESERVED: [&str; 10] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "isolation.level",
+    "enable.auto.commit",
+    "auto.offset.reset",
+    "enable.partition.eof",
+];
+
+impl KafkaSettings {
+    /// Refuses what cannot work before anything is connected.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.bootstrap_servers.trim().is_empty() {
+            return Err(Error::Settings("no Kafka brokers are named; give host:port,host:port".into()));
+        }
+        match self.properties.keys().find(|key| RESERVED.contains(&key.as_str())) {
+            Some(key) => Err(Error::Settings(format!("Kafka property `{key}` is set by Pejl; remove it"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A client that only asks and manages. Nobody reads its messages, so it makes none.
+    pub(super) fn quiet_client(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.base(&[]);
+        config.set("isolation.level", isolation).set_log_level(RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    /// A read-committed consumer. librdkafka wants a group id even where no group is joined.
+    pub(super) fn consumer(&self) -> ClientConfig {
+        let mut config = self.base(&[
+            ("group.id", "pejl"),
+            // Bounds what a lander holds ahead of its own buffers (the defaults are 64 MiB and 100 000 messages a partition).
+            ("queued.max.messages.kbytes", "16384"),
+            ("queued.min.messages", "10000"),
+            ("fetch.wait.max.ms", "100"),
+        ]);
+        config
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error");
+        config
+    }
+
+    /// The transactional producer of `task`.
+    pub(super) fn producer(&self, task: &str) -> ClientConfig {
+        let mut config = self.base(&[
+            ("compression.type", "lz4"),
+            ("linger.ms", "5"),
+            ("queue.buffering.max.kbytes", "65536"),
+            // A producer that dies holds readers back for this long, unless its task is opened again.
+            ("transaction.timeout.ms", "60000"),
+        ]);
+        config
+            .set("transactional.id", format!("pejl-{}{task}", self.prefix))
+            .set("enable.idempotence", "true")
+            .set("acks", "all");
+        config
+    }
+
+    fn base(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "pejl").set("message.max.bytes", max_message_bytes());
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        config
+    }
+}
+
+/// The largest record and what Kafka puts around it.
+pub(super) fn max_message_bytes() -> String {
+    (MAX_RECORD_BYTES + (64 << 10)).to_string()
+}
+
+/// Takes librdkafka's callbacks: its log becomes ours, and the first lost message is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    lost: Mutex<Option<KafkaError>>,
+}
+
+impl Context {
+    /// Why the first message since the last call was not delivered.
+    pub(super) fn take_lost(&self) -> Option<KafkaError> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            // About settings meant for the other kind of client.
+            _ if facility == "CONFWARN" => tracing::debug!(facility, message, "librdkafka"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::info!(facility, message, "librdkafka"),
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "librdkafka"),
+            _ => tracing::warn!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            lost.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// What went wrong, doing `what`.
+pub(super) fn failed(what: &str, err: &KafkaError) -> Error {
+    match err {
+        // Its own text would show the value, which may be a password.
+        KafkaError::ClientConfig(_, reason, key, value) => {
+            let reason = if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "...") };
+            Error::Settings(format!("Kafka property `{key}`: {reason}"))
+        }
+        KafkaError::ClientCreation(reason) => Error::Settings(format!("{what}: {reason}")),
+        _ => match err.rdkafka_error_code() {
+            Some(
+                Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::SSL
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed,
+            ) => Error::Settings(format!("{what}: {err}; check the Kafka user and its rights")),
+            Some(Code::InvalidReplicationFactor | Code::InvalidConfig | Code::PolicyViolation) => {
+                Error::Settings(format!("{what}: {err}; check the replication factor and what the brokers allow"))
+            }
+            _ => Error::Unavailable(format!("{what}: {err}")),
+        },
+    }
+}
+
+/// Whether another producer with the same transactional id has taken over.
+pub(super) fn is_fenced(err: &KafkaError) -> bool {
+    matches!(
+        err.rdkafka_error_code(),
+        Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+    )
+}
+
+/// Whether librdkafka mends this by itself; consumers wait on.
+pub(super) fn is_passing(err: &KafkaError) -> bool {
+    matches!(
+        err.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::FencedLeaderEpoch
+        )
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests {
+    use rdkafka::{consumer::BaseConsumer, producer::BaseProducer};
+
+    use super::*;
+
+    fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: "localhost:1".into(),
+            properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            ..KafkaSettings::default()
+        }
+    }
+
+    #[test]
+    fn what_the_promises_rest_on_cannot_be_set() {
+        for key in RESERVED {
+            let refused = settings(&[(key, "x")]).check().unwrap_err().to_string();
+            assert!(refused.contains(key), "{refused}");
+        }
+        assert!(settings(&[("transaction.timeout.ms", "900000")]).check().is_ok());
+        assert!(KafkaSettings::default().check().is_err());
+    }
+
+    #[test]
+    fn librdkafka_takes_our_settings() {
+        let settings = settings(&[("transaction.timeout.ms", "900000"), ("fetch.wait.max.ms", "10")]);
+        settings.consumer().create_with_context::<_, BaseConsumer<_>>(Context::default()).unwrap();
+        settings.producer("t").create_with_context::<_, BaseProducer<_>>(Context::default()).unwrap();
+        assert_eq!(settings.producer("t").get("transaction.timeout.ms"), Some("900000"));
+    }
+
+    #[test]
+    fn secrets_stay_out_of_text() {
+        let settings = settings(&[("sasl.password", "hemmelig"), ("linger.ms", "hemmelig2")]);
+        assert!(!format!("{settings:?}").contains("hemmelig"));
+        let created = settings.producer("t").create_with_context::<_, BaseProducer<_>>(Context::default());
+        let text = failed("connecting", &created.err().unwrap()).to_string();
+        assert!(text.contains("linger.ms") && !text.contains("hemmelig"), "{text}");
+    }
+}

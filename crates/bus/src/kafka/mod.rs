@@ -1,0 +1,228 @@
+//! The log on Apache Kafka.
+//!
+//! Source positions live in the compacted topic `pejl._positions`, written in the transaction of their records; the identity of every topic lives in
+//! `pejl._topics`, because librdkafka's safe interface does not tell Kafka's own topic ids.
+
+mod client;
+mod consumer;
+mod producer;
+mod table;
+mod topics;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contract::Position;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    consumer::{BaseConsumer, Consumer as _},
+};
+use tokio::sync::Mutex;
+
+pub use self::client::KafkaSettings;
+use self::{
+    client::{Context, failed},
+    consumer::KafkaConsumer,
+    producer::KafkaProducer,
+    table::Table,
+};
+use crate::{Assignment, Consumer, Error, Log, Producer, Range, Result, Topic, check_topic};
+
+/// Internal topics start with this and are not listed.
+const INTERNAL: &str = "pejl._";
+const POSITIONS: &str = "pejl._positions";
+const TOPICS: &str = "pejl._topics";
+
+/// How long a request to the brokers may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for the first request: a wrong address should be told soon.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A log on Kafka brokers. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct KafkaLog {
+    inner: Arc<Inner>,
+}
+
+impl KafkaLog {
+    /// Connects, and makes the internal topics if they are missing.
+    pub async fn connect(settings: KafkaSettings) -> Result<Self> {
+        let inner = blocking(move || Inner::connect(settings)).await?;
+        let inner = Arc::new(inner);
+        topics::ensure_internal(&inner).await?;
+        Ok(Self { inner })
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    async fn ensure_topic(&self, name: &str, partitions: i32) -> Result<Topic> {
+        check_topic(name, partitions)?;
+        topics::ensure(&self.inner, name, partitions).await
+    }
+
+    async fn topics(&self, prefix: &str) -> Result<Vec<Topic>> {
+        topics::list(&self.inner, prefix).await
+    }
+
+    async fn range(&self, topic: &str, partition: i32) -> Result<Range> {
+        let topic = topic.to_owned();
+        self.inner.blocking(move |inner| inner.range(&topic, partition)).await
+    }
+
+    async fn producer(&self, task: &str) -> Result<Box<dyn Producer>> {
+        let producer = KafkaProducer::open(Arc::clone(&self.inner), task).await?;
+        Ok(Box::new(producer))
+    }
+
+    async fn position(&self, source: &str) -> Result<Option<Position>> {
+        let entries = self.inner.positions.read(&self.inner).await?;
+        entries.get(source).map(|text| parse_position(source, text)).transpose()
+    }
+
+    async fn positions(&self) -> Result<Vec<(String, Position)>> {
+        let entries = self.inner.positions.read(&self.inner).await?;
+        let parse = |(source, text): (&String, &String)| Ok((source.clone(), parse_position(source, text)?));
+        entries.iter().map(parse).collect()
+    }
+
+    async fn consumer(&self, assignments: &[Assignment]) -> Result<Box<dyn Consumer>> {
+        let consumer = KafkaConsumer::open(Arc::clone(&self.inner), assignments).await?;
+        Ok(Box::new(consumer))
+    }
+
+    async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
+        let Range { low, high } = self.range(topic, partition).await?;
+        if before > high {
+            return Err(Error::OutOfRange { topic: topic.to_owned(), partition, offset: before, low, high });
+        }
+        if before <= low {
+            return Ok(());
+        }
+        let what = format!("trimming {topic}/{partition}");
+        let mut offsets = TopicPartitionList::new();
+        offsets
+            .add_partition_offset(&self.inner.physical(topic), partition, Offset::Offset(before))
+            .map_err(|err| failed(&what, &err))?;
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let trimmed = self.inner.admin.delete_records(&offsets, &options).await;
+        let trimmed = trimmed.map_err(|err| failed(&what, &err))?;
+        for element in trimmed.elements() {
+            element.error().map_err(|err| failed(&what, &err))?;
+        }
+        Ok(())
+    }
+}
+
+/// Connections and caches shared by clones, producers and consumers.
+struct Inner {
+    settings: KafkaSettings,
+    /// Asks for metadata and read-committed ranges; never assigned.
+    committed: BaseConsumer<Context>,
+    /// Asks for the true ends of partitions.
+    uncommitted: BaseConsumer<Context>,
+    admin: AdminClient<Context>,
+    positions: Table,
+    topics: Table,
+    /// Held while a topic is made, so that this process does not fence itself.
+    making: Mutex<()>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kafka").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn connect(settings: KafkaSettings) -> Result<Self> {
+        settings.check()?;
+        let what = format!("connecting to Kafka at {}", settings.bootstrap_servers);
+        let reader = |isolation| {
+            let config = settings.quiet_client(isolation);
+            config.create_with_context(Context::default()).map_err(|err| failed(&what, &err))
+        };
+        let inner = Self {
+            committed: reader("read_committed")?,
+            uncommitted: reader("read_uncommitted")?,
+            admin: settings
+                .quiet_client("read_committed")
+                .create_with_context(Context::default())
+                .map_err(|err| failed(&what, &err))?,
+            positions: Table::new(POSITIONS),
+            topics: Table::new(TOPICS),
+            making: Mutex::new(()),
+            settings,
+        };
+        inner
+            .committed
+            .fetch_metadata(None, FIRST_PATIENCE)
+            .map_err(|err| failed(&format!("{what}: no broker answered"), &err))?;
+        Ok(inner)
+    }
+
+    /// The topic's name in the cluster.
+    fn physical(&self, name: &str) -> String {
+        format!("{}{name}", self.settings.prefix)
+    }
+
+    /// All topics of this installation, internal ones too, and their number of partitions.
+    ///
+    /// Asks for the whole cluster: asking for one topic would make brokers with `auto.create.topics.enable` create it.
+    fn partition_counts(&self) -> Result<HashMap<String, i32>> {
+        let metadata = self
+            .committed
+            .fetch_metadata(None, PATIENCE)
+            .map_err(|err| failed("listing topics", &err))?;
+        let ours = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(ours
+            .filter_map(|topic| {
+                let name = topic.name().strip_prefix(&self.settings.prefix)?;
+                Some((name.to_owned(), topic.partitions().len() as i32))
+            })
+            .collect())
+    }
+
+    /// The partitions of one topic.
+    fn partitions(&self, topic: &str) -> Result<i32> {
+        self.partition_counts()?.get(topic).copied().ok_or_else(|| no_partition(topic, 0))
+    }
+
+    fn range(&self, topic: &str, partition: i32) -> Result<Range> {
+        if !(0..self.partitions(topic)?).contains(&partition) {
+            return Err(no_partition(topic, partition));
+        }
+        let (low, high) = self.watermarks(&self.committed, topic, partition)?;
+        Ok(Range { low, high })
+    }
+
+    fn watermarks(&self, client: &BaseConsumer<Context>, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        client
+            .fetch_watermarks(&self.physical(topic), partition, PATIENCE)
+            .map_err(|err| failed(&format!("asking for the range of {topic}/{partition}"), &err))
+    }
+
+    /// Runs blocking work off the async threads.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(self);
+        blocking(move || work(&inner)).await
+    }
+}
+
+fn parse_position(source: &str, text: &str) -> Result<Position> {
+    serde_json::from_str(text).map_err(|err| Error::Damaged(format!("position of source `{source}`: {err}")))
+}
+
+fn no_partition(topic: &str, partition: i32) -> Error {
+    Error::Settings(format!("there is no partition {topic}/{partition}; topics are made by `ensure_topic`"))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|err| Error::Unavailable(format!("work on the log was interrupted: {err}")))?
+}

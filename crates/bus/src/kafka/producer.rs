@@ -1,0 +1,270 @@
+//! Transactions on Kafka: librdkafka's transactional producer, with the source position as one more record.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contract::Position;
+use rdkafka::{
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ThreadedProducer},
+    types::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    Inner, POSITIONS,
+    client::{Context, failed, is_fenced},
+};
+use crate::{Error, Producer, Record, Result, check_size, partition_of};
+
+/// How long committing may take; above the transaction timeout, after which brokers have decided.
+const COMMIT: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(60);
+const ABORT: Duration = Duration::from_secs(30);
+
+/// The transactional writer of one task.
+#[derive(Debug)]
+pub(super) struct KafkaProducer {
+    /// Away while a call works on it, and for good when that call is dropped.
+    transaction: Option<Transaction>,
+}
+
+impl KafkaProducer {
+    /// Fences every earlier producer of the task and aborts what it left open.
+    pub(super) async fn open(inner: Arc<Inner>, task: &str) -> Result<Self> {
+        let task = task.to_owned();
+        let transaction = inner
+            .blocking(move |inner| {
+                let producer: ThreadedProducer<Context> = inner
+                    .settings
+                    .producer(&task)
+                    .create_with_context(Context::default())
+                    .map_err(|err| failed("opening a producer", &err))?;
+                let transaction = Transaction {
+                    inner: Arc::clone(inner),
+                    task,
+                    producer: Some(producer),
+                    partitions: HashMap::new(),
+                    begun: false,
+                    failed: false,
+                    keyless: 0,
+                };
+                let what = "opening a producer";
+                transaction.client(what)?.init_transactions(START).map_err(|err| transaction.told(what, &err))?;
+                Ok(transaction)
+            })
+            .await?;
+        Ok(Self { transaction: Some(transaction) })
+    }
+
+    /// Writes one entry of an internal table, in a transaction of its own.
+    pub(super) async fn put(&mut self, topic: &'static str, key: &str, value: Option<&str>) -> Result<()> {
+        let (key, value) = (key.to_owned(), value.map(str::to_owned));
+        self.work(move |transaction| {
+            transaction.begin()?;
+            transaction.put(topic, &key, value.as_deref())?;
+            transaction.end()
+        })
+        .await
+    }
+
+    async fn work(
+        &mut self,
+        work: impl FnOnce(&mut Transaction) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut transaction = self.transaction.take().ok_or_else(|| {
+            Error::Unavailable("a call on this producer was interrupted; open a new one".into())
+        })?;
+        let (transaction, done) = super::blocking(move || {
+            let done = work(&mut transaction);
+            transaction.failed |= done.is_err();
+            Ok((transaction, done))
+        })
+        .await?;
+        self.transaction = Some(transaction);
+        done
+    }
+}
+
+#[async_trait]
+impl Producer for KafkaProducer {
+    async fn send(&mut self, topic: &str, records: Vec<Record>) -> Result<()> {
+        let topic = topic.to_owned();
+        self.work(move |transaction| transaction.add(&topic, &records)).await
+    }
+
+    async fn commit(&mut self, position: Option<(&str, &Position)>) -> Result<()> {
+        let position = position.map(|(source, position)| (source.to_owned(), position.0.to_string()));
+        self.work(move |transaction| {
+            if transaction.failed {
+                return Err(Error::Unavailable(
+                    "a send of this transaction failed; abort it and send again".into(),
+                ));
+            }
+            if let Some((source, position)) = position {
+                transaction.begin()?;
+                transaction.put(POSITIONS, &source, Some(&position))?;
+            }
+            transaction.end()
+        })
+        .await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.work(Transaction::abort).await
+    }
+}
+
+/// The producer and its transaction.
+struct Transaction {
+    inner: Arc<Inner>,
+    task: String,
+    /// `None` only while being dropped.
+    producer: Option<ThreadedProducer<Context>>,
+    /// Of the topics written to.
+    partitions: HashMap<String, i32>,
+    begun: bool,
+    failed: bool,
+    /// Turns over the partitions for records without a key.
+    keyless: i32,
+}
+
+impl Transaction {
+    fn add(&mut self, topic: &str, records: &[Record]) -> Result<()> {
+        let partitions = match self.partitions.get(topic) {
+            Some(partitions) => *partitions,
+            None => {
+                let partitions = self.inner.partitions(topic)?;
+                self.partitions.insert(topic.to_owned(), partitions);
+                partitions
+            }
+        };
+        self.keyless = self.keyless.wrapping_add(1).rem_euclid(partitions);
+        self.begin()?;
+        let physical = self.inner.physical(topic);
+        for record in records {
+            check_size(topic, record)?;
+            let partition = record.key.as_ref().map_or(self.keyless, |key| partition_of(key, partitions));
+            self.produce(&physical, partition, record)?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, topic: &str, key: &str, value: Option<&str>) -> Result<()> {
+        let record = Record {
+            key: Some(key.to_owned().into()),
+            value: value.map(|value| value.to_owned().into()),
+            ..Record::default()
+        };
+        self.produce(&self.inner.physical(topic), 0, &record)
+    }
+
+    fn produce(&self, physical: &str, partition: i32, record: &Record) -> Result<()> {
+        let what = "writing to Kafka";
+        let producer = self.client(what)?;
+        let mut message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(physical).partition(partition);
+        message.key = record.key.as_deref();
+        message.payload = record.value.as_deref();
+        // librdkafka reads zero as "now".
+        message.timestamp = Some(record.timestamp_ms.max(0));
+        if !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for (name, value) in &record.headers {
+                headers = headers.insert(Header { key: name, value: Some(&value[..]) });
+            }
+            message.headers = Some(headers);
+        }
+        loop {
+            match producer.send(message) {
+                Ok(()) => return Ok(()),
+                // The queue drains as the brokers take records.
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    message = back;
+                    producer.poll(Duration::from_millis(5));
+                }
+                Err((err, _)) => return Err(self.told(what, &err)),
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if !self.begun {
+            let what = "beginning a transaction";
+            let producer = self.client(what)?;
+            producer.context().take_lost();
+            producer.begin_transaction().map_err(|err| self.told(what, &err))?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Commits: waits for every record, then for the brokers' decision.
+    fn end(&mut self) -> Result<()> {
+        if !self.begun {
+            return Ok(());
+        }
+        let what = "committing a transaction";
+        let producer = self.client(what)?;
+        if let Err(err) = producer.commit_transaction(COMMIT) {
+            // The reason a record was lost says more than "abort needed".
+            let lost = producer.context().take_lost();
+            return Err(if is_fenced(&err) { self.told(what, &err) } else { self.told(what, &lost.unwrap_or(err)) });
+        }
+        self.begun = false;
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        if self.begun {
+            let what = "aborting a transaction";
+            self.client(what)?.abort_transaction(ABORT).map_err(|err| self.told(what, &err))?;
+        }
+        (self.begun, self.failed) = (false, false);
+        Ok(())
+    }
+
+    fn client(&self, what: &str) -> Result<&ThreadedProducer<Context>> {
+        self.producer.as_ref().ok_or_else(|| Error::Unavailable(format!("{what}: the producer is closed")))
+    }
+
+    fn told(&self, what: &str, err: &KafkaError) -> Error {
+        let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
+        let fenced = matches!(fatal, Some((Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch, _)));
+        if fenced || is_fenced(err) {
+            return Error::Fenced(self.task.clone());
+        }
+        match fatal {
+            Some((_, reason)) => Error::Unavailable(format!("{what}: {reason}; open a new producer")),
+            None => failed(what, err),
+        }
+    }
+}
+
+impl Drop for Transaction {
+    /// Aborts at once, so that readers need not wait for the transaction to time out.
+    fn drop(&mut self) {
+        let Some(producer) = self.producer.take() else {
+            return;
+        };
+        let begun = self.begun;
+        let task = std::mem::take(&mut self.task);
+        // On a thread of its own: talking to brokers and closing the client both block.
+        let closing = std::thread::Builder::new().name("kafka close".into()).spawn(move || {
+            if begun
+                && let Err(err) = producer.abort_transaction(ABORT)
+                && !is_fenced(&err)
+            {
+                tracing::warn!(error = %err, task, "an unfinished transaction is left to time out");
+            }
+        });
+        if let Err(err) = closing {
+            tracing::warn!(error = %err, "an unfinished transaction is left to time out");
+        }
+    }
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("task", &self.task).field("begun", &self.begun).finish_non_exhaustive()
+    }
+}

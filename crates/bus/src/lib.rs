@@ -1,0 +1,216 @@
+//! The log between sources and tables: Kafka, or one embedded SQLite file, behind one interface.
+//!
+//! Everything above this crate is unaware of which. `tests/conformance` states the promises as tests.
+
+mod embedded;
+mod kafka;
+mod partition;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{FixBy, Position};
+
+pub use embedded::EmbeddedLog;
+pub use kafka::{KafkaLog, KafkaSettings};
+pub use partition::partition_of;
+
+/// Largest record the log takes: key, value and headers together. Kafka brokers and topics need a limit; both logs keep the same one.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
+
+/// One record to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// Decides the partition; all versions of one thing share it and stay in order.
+    /// Records without a key go where they like, those of one `send` together.
+    pub key: Option<Bytes>,
+    /// `None` is a tombstone: the thing is deleted.
+    pub value: Option<Bytes>,
+    /// Names and values, in order.
+    pub headers: Vec<(String, Bytes)>,
+    /// Milliseconds since 1970, UTC. Zero or less: the log writes its own time.
+    pub timestamp_ms: i64,
+}
+
+/// A record read back, with where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// Partition of the topic, from 0.
+    pub partition: i32,
+    /// Offset in the partition. Increasing, with gaps.
+    pub offset: i64,
+    /// What was written.
+    pub record: Record,
+}
+
+/// Records of one topic, in offset order within each partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polled {
+    /// The topic.
+    pub topic: String,
+    /// The records.
+    pub records: Vec<Delivered>,
+}
+
+/// A topic as the log knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Changes when a topic is deleted and made again, so that old offsets are never mistaken for new ones.
+    pub id: String,
+    /// Number of partitions.
+    pub partitions: i32,
+}
+
+/// The readable range of a partition: `[low, high)`, committed records only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// First offset that can still be read.
+    pub low: i64,
+    /// One past the last offset a read-committed reader can reach.
+    pub high: i64,
+}
+
+/// Where a reader starts in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// First offset wanted; an offset already trimmed is an error, never skipped silently.
+    pub offset: i64,
+}
+
+/// A log of topics. Cheap to clone behind an [`Arc`].
+#[async_trait]
+pub trait Log: Send + Sync + std::fmt::Debug {
+    /// Makes the topic with `partitions` if there is none, and tells what it is.
+    async fn ensure_topic(&self, name: &str, partitions: i32) -> Result<Topic>;
+    /// All topics whose name starts with `prefix`, by name; internal ones left out.
+    async fn topics(&self, prefix: &str) -> Result<Vec<Topic>>;
+    /// The readable range of a partition. `high` is the last stable offset: an open transaction holds it back on Kafka,
+    /// and it counts the offsets that hold no record (transaction markers, aborted records); see [`Consumer::position`].
+    async fn range(&self, topic: &str, partition: i32) -> Result<Range>;
+    /// A transactional writer. Opening one with the same `task` fences every earlier holder.
+    async fn producer(&self, task: &str) -> Result<Box<dyn Producer>>;
+    /// The position last committed for `source`, read committed.
+    async fn position(&self, source: &str) -> Result<Option<Position>>;
+    /// All committed positions, by source name.
+    async fn positions(&self) -> Result<Vec<(String, Position)>>;
+    /// A read-committed reader of the given partitions. Each offset must lie in `low..=high`, else [`Error::OutOfRange`].
+    async fn consumer(&self, assignments: &[Assignment]) -> Result<Box<dyn Consumer>>;
+    /// Lets go of records below `before`: they are landed and past retention. Below `low` there is nothing to do; above
+    /// `high` is [`Error::OutOfRange`].
+    async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()>;
+}
+
+/// Writes transactions. Dropping it mid-transaction aborts.
+///
+/// After a failed `send` the transaction can only be aborted. A call dropped before its end leaves the producer unusable: open a new one.
+#[async_trait]
+pub trait Producer: Send {
+    /// Adds records to the open transaction, opening one if needed. Nothing is visible yet.
+    async fn send(&mut self, topic: &str, records: Vec<Record>) -> Result<()>;
+    /// Makes everything sent visible, together with the position of `source`; all or nothing.
+    async fn commit(&mut self, position: Option<(&str, &Position)>) -> Result<()>;
+    /// Forgets everything sent since the last commit; its offsets may stay empty.
+    async fn abort(&mut self) -> Result<()>;
+}
+
+/// Reads committed records in order. A `poll` dropped before its end loses nothing.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits up to `wait` for records; empty when none came. At most about `max` records.
+    async fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Polled>>;
+    /// The next offset `poll` looks at. Everything below it was delivered or holds no record, so a reader has caught up with
+    /// a [`Range`] when its position is at `high`, even if the last record stands earlier.
+    fn position(&self, topic: &str, partition: i32) -> Result<i64>;
+}
+
+/// A log shared between the parts of a process.
+pub type SharedLog = Arc<dyn Log>;
+
+/// The result of log calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log's settings are wrong or its place is taken by another process.
+    #[error("log settings: {0}")]
+    Settings(String),
+    /// The broker or disk failed; trying again may help.
+    #[error("log unavailable: {0}")]
+    Unavailable(String),
+    /// Another producer with the same task has taken over; this one must stop.
+    #[error("fenced: task `{0}` is now run by another process; this one stops")]
+    Fenced(String),
+    /// The wanted offset is no longer (or not yet) in the log.
+    #[error("{topic}/{partition}: offset {offset} is outside the readable range {low}..{high}")]
+    OutOfRange {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Wanted.
+        offset: i64,
+        /// First readable.
+        low: i64,
+        /// One past the last readable.
+        high: i64,
+    },
+    /// A record is above [`MAX_RECORD_BYTES`].
+    #[error("{topic}: a record of {bytes} bytes is above the limit of {MAX_RECORD_BYTES} bytes")]
+    TooLarge {
+        /// Topic.
+        topic: String,
+        /// Key, value and headers together.
+        bytes: usize,
+    },
+    /// Stored data cannot be understood.
+    #[error("log damaged: {0}")]
+    Damaged(String),
+}
+
+impl Error {
+    /// Who can fix it.
+    pub fn fix_by(&self) -> FixBy {
+        match self {
+            Self::Settings(_) | Self::Fenced(_) => FixBy::Settings,
+            Self::Unavailable(_) => FixBy::Source,
+            Self::TooLarge { .. } => FixBy::Record,
+            Self::OutOfRange { .. } | Self::Damaged(_) => FixBy::Us,
+        }
+    }
+}
+
+/// Kafka's rule for topic names, kept by both logs.
+fn check_topic(name: &str, partitions: i32) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > 200 || !name.chars().all(legal) {
+        return Err(Error::Settings(format!(
+            "`{name}` cannot be a topic; use at most 200 letters, digits, `.`, `_` and `-`"
+        )));
+    }
+    if partitions < 1 {
+        return Err(Error::Settings(format!("topic `{name}` needs at least one partition, not {partitions}")));
+    }
+    Ok(())
+}
+
+fn check_size(topic: &str, record: &Record) -> Result<()> {
+    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
+    let bytes = len(&record.key) + len(&record.value) + headers.sum::<usize>();
+    if bytes > MAX_RECORD_BYTES {
+        return Err(Error::TooLarge { topic: topic.to_owned(), bytes });
+    }
+    Ok(())
+}
+
+fn not_assigned(topic: &str, partition: i32) -> Error {
+    Error::Settings(format!("this reader was not given {topic}/{partition}"))
+}

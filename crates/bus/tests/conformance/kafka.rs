@@ -1,0 +1,127 @@
+//! Kafka: where the suite keeps its log, and what only it promises.
+
+use std::{io::Write, sync::Arc, sync::Once, time::Duration};
+
+use async_trait::async_trait;
+use bus::{KafkaLog, KafkaSettings, Log, SharedLog};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use crate::reading::{DEADLINE, Place, position};
+
+/// Topics of one test, apart from all others by their prefix.
+pub(crate) struct Cluster(KafkaSettings);
+
+/// The broker under test; `None`, said loudly, when there is none.
+pub(crate) fn cluster() -> Option<Cluster> {
+    static SKIPPED: Once = Once::new();
+    let Some(address) = std::env::var("PEJL_TEST_KAFKA").ok().filter(|address| !address.is_empty()) else {
+        // Not `eprintln`, which the test harness keeps to itself when a test passes.
+        SKIPPED.call_once(|| {
+            let text = b"\nKAFKA HALF SKIPPED: PEJL_TEST_KAFKA is not set; tests/kafka-broker/broker.sh start gives host:port\n\n";
+            std::io::stderr().write_all(text).unwrap();
+        });
+        return None;
+    };
+    Some(Cluster(KafkaSettings {
+        bootstrap_servers: address,
+        prefix: format!("{}.", uuid::Uuid::new_v4().simple()),
+        ..KafkaSettings::default()
+    }))
+}
+
+#[async_trait]
+impl Place for Cluster {
+    async fn open(&self) -> SharedLog {
+        Arc::new(KafkaLog::connect(self.0.clone()).await.unwrap())
+    }
+}
+
+impl Cluster {
+    fn plain(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.0.bootstrap_servers);
+        config
+    }
+
+    fn physical(&self, topic: &str) -> String {
+        format!("{}{topic}", self.0.prefix)
+    }
+
+    async fn delete(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.plain().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
+        let deleted = admin.delete_topics(&[&self.physical(topic)], &options).await.unwrap();
+        deleted[0].as_ref().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_again_has_a_new_identity() {
+    let Some(cluster) = cluster() else { return };
+    let log = cluster.open().await;
+    let first = log.ensure_topic("t", 1).await.unwrap();
+    cluster.delete("t").await;
+    let second = log.ensure_topic("t", 3).await.unwrap();
+    assert_ne!(first.id, second.id);
+    assert_eq!(second.partitions, 3);
+    assert_eq!(cluster.open().await.ensure_topic("t", 1).await.unwrap(), second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_making_the_same_topic_agree() {
+    let Some(cluster) = cluster() else { return };
+    let mut making = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let log = cluster.open().await;
+        making.spawn(async move { log.ensure_topic("t", 2).await.unwrap() });
+    }
+    let made = making.join_all().await;
+    assert!(made.windows(2).all(|pair| pair[0] == pair[1]), "{made:?}");
+}
+
+/// Another task's unfinished commit hides what was committed after it; an old position would double records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_behind_an_open_transaction_is_waited_for() {
+    let Some(cluster) = cluster() else { return };
+    let log = cluster.open().await;
+    let mut producer = log.producer("task").await.unwrap();
+    producer.commit(Some(("source", &position(1)))).await.unwrap();
+    assert_eq!(log.position("source").await.unwrap(), Some(position(1)));
+
+    let positions = cluster.physical("pejl._positions");
+    let hanging: BaseProducer = cluster.plain().set("transactional.id", &positions).create().unwrap();
+    let hanging = tokio::task::spawn_blocking(move || {
+        hanging.init_transactions(DEADLINE).unwrap();
+        hanging.begin_transaction().unwrap();
+        hanging.send(BaseRecord::to(&positions).key("hanging").payload("1")).unwrap();
+        hanging.flush(DEADLINE).unwrap();
+        hanging
+    })
+    .await
+    .unwrap();
+    producer.commit(Some(("source", &position(2)))).await.unwrap();
+
+    let mut asking = tokio::spawn(async move { (log.position("source").await, log) });
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut asking).await;
+    assert!(early.is_err(), "answered while undecided: {early:?}");
+    tokio::task::spawn_blocking(move || hanging.abort_transaction(DEADLINE).unwrap()).await.unwrap();
+    let (answer, log) = asking.await.unwrap();
+    assert_eq!(answer.unwrap(), Some(position(2)));
+    assert_eq!(log.position("hanging").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_broker_is_told() {
+    let settings = KafkaSettings {
+        bootstrap_servers: "127.0.0.1:9".into(),
+        properties: [("socket.connection.setup.timeout.ms".to_owned(), "1000".to_owned())].into(),
+        ..KafkaSettings::default()
+    };
+    let refused = KafkaLog::connect(settings).await.err().unwrap().to_string();
+    assert!(refused.contains("127.0.0.1:9"), "{refused}");
+}

@@ -1,0 +1,277 @@
+//! `files`: CSV files dropped in a folder.
+//!
+//! Position: the ledger of files read, see [`Ledger`]. Delivery: once per content; a file is one transaction.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::Metadata,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use connector_api::{Batch, BoxFuture, Connector, Delivery, Error, Result, Source};
+use contract::Position;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::pattern::matches;
+use document::Document;
+use layout::{Delimiter, Encoding, Layout};
+use ledger::Ledger;
+use survey::{Survey, survey};
+
+mod document;
+mod layout;
+mod ledger;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+/// CSV files in a folder.
+pub(crate) struct Files;
+
+/// Files are read in the order of their names, each as one transaction. A file is read again when its
+/// content changed under the same name; the same content under a new name is not.
+///
+/// Every row must have as many fields as the header. A row that has not, has a broken quote or holds
+/// bytes that are no characters goes to quarantine with its line number, and the rest of the file is
+/// read. Blank rows are passed over, also rows of nothing but delimiters. An empty field is null. An
+/// empty file is fine. A column without a name is called `column_4` after its place.
+///
+/// Position: `{"files": {"<name>": "<sha-256>"}, "former": ["<sha-256>"]}`, the content read last under
+/// each name, and contents that were replaced since. It grows by about 100 bytes with every file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The folder. Folders in it are not looked into.
+    path: PathBuf,
+    /// Which file names are read: `*` stands for any characters, `?` for one; case is ignored. Names
+    /// that begin with a dot or end in `.tmp`, `.part` or `.filepart` are never read.
+    #[serde(default = "any_csv")]
+    pattern: String,
+    /// What stands between fields: one ASCII character, or `tab`. Without it, `;`, `,` or tab,
+    /// whichever splits the header and the rows after it alike.
+    #[serde(default)]
+    delimiter: Option<Delimiter>,
+    /// `auto`, or the name of an encoding such as `windows-1252`, `utf-8`, `utf-16le`. `auto` goes by
+    /// the byte order mark if there is one; else it is UTF-8, unless the file holds more bytes that
+    /// are not UTF-8 than characters that are (beyond ASCII), then Windows-1252.
+    #[serde(default)]
+    encoding: Encoding,
+    /// The line the column names are on, counted from 1. Lines above it are passed over, and so are
+    /// blank rows from there.
+    #[serde(default = "first")]
+    header_row: u64,
+    /// Whether the last row is a total and no data.
+    #[serde(default)]
+    totals_row: bool,
+    /// How long a file must have been left alone before it is read, in seconds.
+    #[serde(default)]
+    min_age_seconds: u64,
+}
+
+fn any_csv() -> String {
+    "*.csv".into()
+}
+
+fn first() -> u64 {
+    1
+}
+
+impl Connector for Files {
+    const NAME: &'static str = "files";
+    const SUMMARY: &'static str = "CSV files dropped in a folder, each read whole and once.";
+    type Config = Config;
+
+    async fn open(config: Config, from: Option<Position>) -> Result<Box<dyn Source>> {
+        let ledger = from
+            .map(Ledger::from_position)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(Box::new(Folder {
+            layout: Layout {
+                delimiter: config.delimiter,
+                encoding: config.encoding,
+                header_row: config.header_row.max(1),
+                totals_row: config.totals_row,
+            },
+            path: config.path,
+            pattern: config.pattern.to_lowercase(),
+            min_age: Duration::from_secs(config.min_age_seconds),
+            ledger,
+            known: HashMap::new(),
+            waiting: VecDeque::new(),
+            current: None,
+        }))
+    }
+}
+
+struct Folder {
+    path: PathBuf,
+    pattern: String,
+    layout: Layout,
+    min_age: Duration,
+    ledger: Ledger,
+    /// Files that need no second look while their size and time stay the same.
+    known: HashMap<String, Stamp>,
+    /// Names still to be looked at in this round.
+    waiting: VecDeque<String>,
+    current: Option<Open>,
+}
+
+/// The file being read.
+struct Open {
+    name: String,
+    stamp: Stamp,
+    survey: Survey,
+    document: Document,
+}
+
+type Stamp = (u64, Option<SystemTime>);
+
+impl Source for Folder {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Batch>>> {
+        Box::pin(async move {
+            if self.current.is_none() && self.waiting.is_empty() {
+                self.waiting = self.names()?.into();
+            }
+            loop {
+                if let Some(open) = self.current.take() {
+                    return self.read_on(open).await.map(Some);
+                }
+                let Some(name) = self.waiting.pop_front() else {
+                    return Ok(None);
+                };
+                self.current = self.look_at(name).await?;
+            }
+        })
+    }
+}
+
+impl Folder {
+    /// The names in the folder that may be read, sorted.
+    fn names(&self) -> Result<Vec<String>> {
+        let unreadable = |err: io::Error| {
+            let path = self.path.display().to_string();
+            Error::Settings(format!(
+                "folder {} cannot be read: {err}",
+                contract::scrub(&path)
+            ))
+        };
+        let mut names = Vec::new();
+        for entry in self.path.read_dir().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(Error::Delivery(format!(
+                    "the name {:?} is not valid UTF-8; rename the file",
+                    entry.file_name()
+                )));
+            };
+            if is_finished(&name) && matches(&self.pattern, &name.to_lowercase()) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens a file unless it has been read, is too young, is no file, or is gone.
+    async fn look_at(&mut self, name: String) -> Result<Option<Open>> {
+        let path = self.path.join(&name);
+        let Some(metadata) = present(path.metadata(), &name)? else {
+            return Ok(None);
+        };
+        let stamp = stamp(&metadata);
+        if !metadata.is_file() || self.known.get(&name) == Some(&stamp) || self.is_young(&metadata)
+        {
+            return Ok(None);
+        }
+        let surveyed = blocking(move || survey(&path)).await?;
+        let Some(survey) = present(surveyed, &name)? else {
+            return Ok(None);
+        };
+        if self.ledger.has(&name, &survey.sha256) {
+            self.known.insert(name, stamp);
+            return Ok(None);
+        }
+        let path = self.path.join(&name);
+        let shown = contract::scrub(&name).into_owned();
+        let (layout, detected) = (self.layout.clone(), survey.encoding);
+        let document = blocking(move || Document::open(&path, shown, &layout, detected)).await??;
+        Ok(Some(Open {
+            name,
+            stamp,
+            survey,
+            document,
+        }))
+    }
+
+    /// The next batch of the file; the last one has the position.
+    async fn read_on(&mut self, mut open: Open) -> Result<Batch> {
+        let (open, step) = blocking(move || {
+            let step = open.document.step();
+            (open, step)
+        })
+        .await?;
+        let (mut batch, at_end) = step?;
+        if !at_end {
+            self.current = Some(open);
+            return Ok(batch);
+        }
+        let shown = contract::scrub(&open.name).into_owned();
+        let sha256 = open.survey.sha256;
+        if open.document.sha256() != sha256 {
+            return Err(Error::Source(format!(
+                "{shown} changed while it was read; it is still being written"
+            )));
+        }
+        tracing::info!(file = shown, sha256, "file read");
+        self.ledger.add(&open.name, &sha256);
+        self.known.insert(open.name, open.stamp);
+        batch.position = Some(self.ledger.position()?);
+        batch.delivery = Some(Delivery {
+            file_name: shown,
+            sha256,
+        });
+        Ok(batch)
+    }
+
+    fn is_young(&self, metadata: &Metadata) -> bool {
+        let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+        !self.min_age.is_zero() && age.unwrap_or_default() < self.min_age
+    }
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    (metadata.len(), metadata.modified().ok())
+}
+
+/// A file that is gone by now is none; any other trouble may pass.
+fn present<T>(result: io::Result<T>, name: &str) -> Result<Option<T>> {
+    match result {
+        Ok(it) => Ok(Some(it)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(Error::Source(format!(
+            "{} cannot be read: {err}",
+            contract::scrub(name)
+        ))),
+    }
+}
+
+/// Runs file work where it does not hold up other tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|err| Error::Source(format!("reading was interrupted: {err}")))
+}
+
+/// Whether the name is not one that programs give to files they are still writing.
+fn is_finished(name: &str) -> bool {
+    let ending = Path::new(name)
+        .extension()
+        .and_then(|it| it.to_str())
+        .unwrap_or_default();
+    let unfinished = ["tmp", "part", "filepart"];
+    !name.starts_with('.') && !unfinished.iter().any(|it| ending.eq_ignore_ascii_case(it))
+}

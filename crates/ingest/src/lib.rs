@@ -1,0 +1,192 @@
+//! Runs sources onto topics: maps rows to entities, sets bad rows aside, and commits each delivery with its position.
+//!
+//! One transaction holds the records, the rows set aside, the bookkeeping and the source's position, so
+//! a crash at any moment leaves either all of a delivery or nothing of it.
+
+mod functions;
+mod mapping;
+mod preview;
+mod record;
+mod schedule;
+mod transaction;
+
+use std::time::Duration;
+
+use bus::SharedLog;
+use connector_api::Entry;
+use contract::{FixBy, PseudonymKey};
+use spec::Pipeline;
+use tokio_util::sync::CancellationToken;
+
+use crate::{mapping::Mapping, transaction::Transaction};
+
+pub use preview::{Preview, preview};
+pub use schedule::{Observer, SourceState, State};
+
+/// Reads sources into the log.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    log: SharedLog,
+    connectors: &'static [Entry],
+    key: Option<PseudonymKey>,
+    partitions: i32,
+}
+
+/// What one read of a source did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadReport {
+    /// The source.
+    pub source: String,
+    /// Rows the source gave.
+    pub rows: u64,
+    /// Rows on the entity's topic.
+    pub accepted: u64,
+    /// Rows set aside, each with a reason.
+    pub quarantined: u64,
+    /// Rows the pipeline's `where` passed over.
+    pub filtered: u64,
+    /// Transactions committed.
+    pub transactions: u64,
+    /// The id that follows this read through topic, table and model.
+    pub trace_id: String,
+}
+
+impl Ingest {
+    /// `key` turns CPR numbers into pseudonyms; without it a pipeline that uses `pseudonym()` is
+    /// refused. Topics that do not exist yet get `partitions` partitions.
+    pub fn new(
+        log: SharedLog,
+        connectors: &'static [Entry],
+        key: Option<PseudonymKey>,
+        partitions: i32,
+    ) -> Self {
+        Self {
+            log,
+            connectors,
+            key,
+            partitions,
+        }
+    }
+
+    /// Reads `pipeline` until the source has nothing new, or `stop`. `observe` is told the running
+    /// totals after every batch.
+    pub async fn read(
+        &self,
+        pipeline: &Pipeline,
+        stop: &CancellationToken,
+        observe: &(dyn Fn(&ReadReport) + Send + Sync),
+    ) -> Result<ReadReport> {
+        let entry = find_connector(self.connectors, pipeline)?;
+        let mut mapping = Mapping::new(pipeline, self.key.as_ref())?;
+        let trace_id = uuid::Uuid::now_v7().simple().to_string();
+        let position = self.log.position(&pipeline.name).await?;
+        let mut source = (entry.open)(pipeline.settings.clone(), position).await?;
+        let producer = self.log.producer(&pipeline.name).await?;
+        let mut open =
+            Transaction::new(&self.log, producer, pipeline, self.partitions, &trace_id).await?;
+        let mut report = ReadReport {
+            source: pipeline.name.clone(),
+            trace_id: trace_id.clone(),
+            ..ReadReport::default()
+        };
+        loop {
+            if stop.is_cancelled() {
+                open.abort().await?;
+                return Ok(report);
+            }
+            let batch = match source.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(err) => {
+                    open.abort().await?;
+                    return Err(err.into());
+                }
+            };
+            let mapped = mapping.apply(&batch)?;
+            open.add(mapped, &batch, &mut report).await?;
+            if let Some(position) = &batch.position {
+                open.commit(position, &batch, &mapping).await?;
+                report.transactions += 1;
+            }
+            observe(&report);
+        }
+        open.abort().await?;
+        tracing::info!(
+            source = report.source,
+            rows = report.rows,
+            accepted = report.accepted,
+            quarantined = report.quarantined,
+            transactions = report.transactions,
+            trace_id,
+            "source read"
+        );
+        Ok(report)
+    }
+}
+
+pub(crate) fn find_connector(
+    connectors: &'static [Entry],
+    pipeline: &Pipeline,
+) -> Result<&'static Entry> {
+    connectors
+        .iter()
+        .find(|it| it.name == pipeline.connector)
+        .ok_or_else(|| {
+            let known: Vec<&str> = connectors.iter().map(|it| it.name).collect();
+            Error::Settings(format!(
+                "{}: connector `{}` is unknown; one of {}",
+                pipeline.name,
+                pipeline.connector,
+                known.join(", ")
+            ))
+        })
+}
+
+/// The result of reading a source.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a read failed. Nothing of the failed transaction is visible.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pipeline file or `pejl.toml` is wrong.
+    #[error("{0}")]
+    Settings(String),
+    /// The connector failed.
+    #[error(transparent)]
+    Connector(#[from] connector_api::Error),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] bus::Error),
+    /// A batch that passed its contract could not be written.
+    #[error("{source_name}: cannot encode records: {reason}")]
+    Encode {
+        /// The source.
+        source_name: String,
+        /// What the encoder said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Who can fix it.
+    pub fn fix_by(&self) -> FixBy {
+        match self {
+            Self::Settings(_) => FixBy::Settings,
+            Self::Connector(err) => err.fix_by(),
+            Self::Log(err) => err.fix_by(),
+            Self::Encode { .. } => FixBy::Us,
+        }
+    }
+
+    /// Whether the same read may succeed later without anybody doing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connector(err) => err.is_retryable(),
+            Self::Log(err) => matches!(err, bus::Error::Unavailable(_)),
+            Self::Settings(_) | Self::Encode { .. } => false,
+        }
+    }
+}
+
+/// The longest pause between two tries of a failing source.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);

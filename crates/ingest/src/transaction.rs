@@ -1,0 +1,268 @@
+//! One transaction of a source: everything between two positions, visible together or not at all.
+
+use std::collections::BTreeMap;
+
+use bus::{Producer, SharedLog};
+use chrono::{SecondsFormat, Utc};
+use connector_api::{Batch, Delivery};
+use contract::{Position, QUARANTINE_TOPIC, Violation};
+use spec::Pipeline;
+
+use crate::{
+    Error, ReadReport, Result,
+    mapping::{Mapped, Mapping},
+    record::{SetAside, Stamp, entity_records, raw_row, single},
+};
+
+pub(crate) struct Transaction<'a> {
+    producer: Box<dyn Producer>,
+    pipeline: &'a Pipeline,
+    stamp: Stamp,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    accepted: u64,
+    quarantined: u64,
+}
+
+impl<'a> Transaction<'a> {
+    /// Makes sure of the topics; nothing is begun yet.
+    pub(crate) async fn new(
+        log: &SharedLog,
+        producer: Box<dyn Producer>,
+        pipeline: &'a Pipeline,
+        partitions: i32,
+        trace_id: &str,
+    ) -> Result<Self> {
+        let bookkeeping = [bookkeeper("delivery")?, bookkeeper("watermark")?];
+        for entity in bookkeeping.into_iter().chain([pipeline.entity]) {
+            log.ensure_topic(&entity.topic(), partitions).await?;
+        }
+        log.ensure_topic(QUARANTINE_TOPIC, partitions).await?;
+        Ok(Self {
+            producer,
+            pipeline,
+            stamp: Stamp::new(&pipeline.name, trace_id, Utc::now()),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Adds a mapped batch: good rows to the entity's topic, the others to the quarantine's.
+    pub(crate) async fn add(
+        &mut self,
+        mapped: Mapped,
+        batch: &Batch,
+        report: &mut ReadReport,
+    ) -> Result<()> {
+        let entity = self.pipeline.entity;
+        self.stamp.at = Utc::now();
+        let coerced = &mapped.coerced;
+        let good = entity_records(
+            entity,
+            &coerced.batch,
+            |row| batch.origins.get(coerced.rows[row]).map_or("", String::as_str),
+            &self.stamp,
+        )?;
+        let mut aside = Vec::new();
+        let mut by_row: BTreeMap<usize, Vec<&Violation>> = BTreeMap::new();
+        for violation in &coerced.violations {
+            by_row.entry(violation.row).or_default().push(violation);
+        }
+        for (row, violations) in &by_row {
+            let set_aside = SetAside {
+                entity: &entity.name,
+                municipality_code: self.pipeline.municipality_code,
+                origin: batch.origins.get(*row).map_or("", String::as_str),
+                raw: raw_row(&batch.rows, *row, &mapped.secret),
+                violations,
+            };
+            aside.push(set_aside.into_record(&self.stamp));
+        }
+        for reject in &batch.rejects {
+            let violation = Violation {
+                row: 0,
+                field: String::new(),
+                rule: "unreadable",
+                value: None,
+                message: contract::scrub(&reject.reason).into_owned(),
+            };
+            let set_aside = SetAside {
+                entity: &entity.name,
+                municipality_code: self.pipeline.municipality_code,
+                origin: &reject.origin,
+                raw: contract::scrub(&reject.raw).into_owned(),
+                violations: &[&violation],
+            };
+            aside.push(set_aside.into_record(&self.stamp));
+        }
+        let counts = Counts {
+            rows: (batch.rows.num_rows() + batch.rejects.len()) as u64,
+            accepted: good.len() as u64,
+            quarantined: aside.len() as u64,
+        };
+        report.rows += counts.rows;
+        report.accepted += counts.accepted;
+        report.quarantined += counts.quarantined;
+        report.filtered += mapped.filtered;
+        self.counts.rows += counts.rows;
+        self.counts.accepted += counts.accepted;
+        self.counts.quarantined += counts.quarantined;
+        if !good.is_empty() {
+            self.producer.send(&entity.topic(), good).await?;
+        }
+        if !aside.is_empty() {
+            self.producer.send(QUARANTINE_TOPIC, aside).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the transaction with the bookkeeping that `batch` calls for and the new position.
+    pub(crate) async fn commit(
+        &mut self,
+        position: &Position,
+        batch: &Batch,
+        mapping: &Mapping,
+    ) -> Result<()> {
+        self.stamp.at = Utc::now();
+        if let Some(delivery) = &batch.delivery {
+            self.report_missing_columns(delivery, mapping).await?;
+            self.send_delivery(delivery).await?;
+        }
+        if let (Some(through), Some(municipality)) =
+            (batch.complete_through, self.pipeline.municipality_code)
+        {
+            let entity = bookkeeper("watermark")?;
+            let values = [
+                ("municipality_code", municipality.to_string()),
+                ("entity", self.pipeline.entity.name.clone()),
+                ("complete_through", through.to_string()),
+                ("updated_at", self.now()),
+            ];
+            let record = single(entity, &values, "", &self.stamp)?;
+            self.producer.send(&entity.topic(), vec![record]).await?;
+        }
+        self.producer
+            .commit(Some((&self.pipeline.name, position)))
+            .await?;
+        self.counts = Counts::default();
+        Ok(())
+    }
+
+    pub(crate) async fn abort(&mut self) -> Result<()> {
+        self.counts = Counts::default();
+        Ok(self.producer.abort().await?)
+    }
+
+    /// A file without a column that the mapping names is read, but its sender is told.
+    async fn report_missing_columns(
+        &mut self,
+        delivery: &Delivery,
+        mapping: &Mapping,
+    ) -> Result<()> {
+        let mut records = Vec::new();
+        let origin = format!("{}:1", delivery.file_name);
+        for column in mapping.missing() {
+            let violation = Violation {
+                row: 0,
+                field: column.clone(),
+                rule: "missing_column",
+                value: None,
+                message: format!(
+                    "the header has no column `{column}`; it was read as empty in every row"
+                ),
+            };
+            let set_aside = SetAside {
+                entity: &self.pipeline.entity.name,
+                municipality_code: self.pipeline.municipality_code,
+                origin: &origin,
+                raw: String::new(),
+                violations: &[&violation],
+            };
+            records.push(set_aside.into_record(&self.stamp));
+        }
+        if !records.is_empty() {
+            self.producer.send(QUARANTINE_TOPIC, records).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_delivery(&mut self, delivery: &Delivery) -> Result<()> {
+        let entity = bookkeeper("delivery")?;
+        let short = delivery.sha256.get(..16).unwrap_or(&delivery.sha256);
+        let values = [
+            ("delivery_id", format!("{}/{short}", self.pipeline.name)),
+            (
+                "municipality_code",
+                self.pipeline.municipality_code.unwrap_or(0).to_string(),
+            ),
+            ("sender", self.pipeline.sender.clone()),
+            ("entity", self.pipeline.entity.name.clone()),
+            ("period", self.period(&delivery.file_name)),
+            ("file_name", delivery.file_name.clone()),
+            ("sha256", delivery.sha256.clone()),
+            ("rows_read", self.counts.rows.to_string()),
+            ("rows_accepted", self.counts.accepted.to_string()),
+            ("rows_quarantined", self.counts.quarantined.to_string()),
+            ("received_at", self.now()),
+            ("updated_at", self.now()),
+        ];
+        let record = single(entity, &values, &delivery.file_name, &self.stamp)?;
+        self.producer.send(&entity.topic(), vec![record]).await?;
+        Ok(())
+    }
+
+    fn now(&self) -> String {
+        self.stamp.at.to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+
+    /// The period a file name speaks of (`2010-03`, `201003`, `2010H1`), else the month it came in.
+    fn period(&self, file_name: &str) -> String {
+        period_in(file_name).unwrap_or_else(|| self.stamp.at.format("%Y-%m").to_string())
+    }
+}
+
+fn bookkeeper(name: &str) -> Result<&'static contract::Entity> {
+    contract::entity(name).ok_or_else(|| Error::Encode {
+        source_name: name.to_owned(),
+        reason: "the entity is not among the schemas".to_owned(),
+    })
+}
+
+fn period_in(name: &str) -> Option<String> {
+    let bytes = name.as_bytes();
+    (0..bytes.len()).find_map(|start| {
+        let starts_a_number = start == 0 || !bytes[start - 1].is_ascii_digit();
+        let year = name.get(start..start + 4)?;
+        let is_year = year.starts_with("19") || year.starts_with("20");
+        if !starts_a_number || !is_year || !year.bytes().all(|it| it.is_ascii_digit()) {
+            return None;
+        }
+        let rest = name.get(start + 4..)?;
+        if let Some(half @ ("H1" | "H2")) = rest.get(..2) {
+            return Some(format!("{year}{half}"));
+        }
+        let month = rest.strip_prefix(['-', '_']).unwrap_or(rest).get(..2)?;
+        let number: u32 = month.parse().ok()?;
+        (1..=12)
+            .contains(&number)
+            .then(|| format!("{year}-{month}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::period_in;
+
+    #[test]
+    fn periods_are_found_in_file_names() {
+        assert_eq!(period_in("fremmoede-2010-03.csv").as_deref(), Some("2010-03"));
+        assert_eq!(period_in("fremmoede_201012.csv").as_deref(), Some("2010-12"));
+        assert_eq!(period_in("tilsyn 2010H1.csv").as_deref(), Some("2010H1"));
+        assert_eq!(period_in("attendance.csv"), None);
+        assert_eq!(period_in("120101.csv"), None);
+        assert_eq!(period_in("2010-13.csv"), None);
+    }
+}

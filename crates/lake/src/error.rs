@@ -1,0 +1,95 @@
+//! What can go wrong with the lake.
+
+use contract::FixBy;
+
+/// The result of lake calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with the lake.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The root or its options cannot be used.
+    #[error("lake settings: {0}")]
+    Settings(String),
+    /// Storage failed; trying again may help. After a commit its outcome is unknown: read the `txn` back.
+    #[error("lake storage: {0}")]
+    Unavailable(String),
+    /// Rows have a type the table's column does not have.
+    #[error(
+        "{table}: column `{column}` is {found} in the table and {wanted} in the rows; \
+         a column never changes its type, give the new one another name"
+    )]
+    Schema {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Type in the table.
+        found: String,
+        /// Type in the rows.
+        wanted: String,
+    },
+    /// Another tool has put the table in a state Pejl does not write to.
+    #[error(
+        "{table}: another tool raised it to Delta reader {reader}, writer {writer}; \
+         Pejl writes reader 1, writer 2. Restore the table from before that, or land into another lake"
+    )]
+    Foreign {
+        /// The table.
+        table: String,
+        /// Minimum reader version it asks for.
+        reader: i64,
+        /// Minimum writer version it asks for.
+        writer: i64,
+    },
+    /// Stored data cannot be understood.
+    #[error("{table}: damaged: {reason}")]
+    Damaged {
+        /// The table.
+        table: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The rows given cannot be written.
+    #[error("{table}: rows not written: {reason}")]
+    Rows {
+        /// The table.
+        table: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Who can fix it.
+    pub fn fix_by(&self) -> FixBy {
+        match self {
+            Self::Settings(_) | Self::Schema { .. } | Self::Foreign { .. } => FixBy::Settings,
+            Self::Unavailable(_) => FixBy::Source,
+            Self::Damaged { .. } | Self::Rows { .. } => FixBy::Us,
+        }
+    }
+
+    /// Whether trying again later can help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    pub(crate) fn damaged(table: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged {
+            table: table.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn rows(table: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Rows {
+            table: table.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn storage(doing: &str, err: impl std::fmt::Display) -> Self {
+        Self::Unavailable(format!("{doing}: {err}"))
+    }
+}

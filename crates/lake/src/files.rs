@@ -1,0 +1,88 @@
+//! Rows to Parquet files, with the statistics that let a reader skip them.
+
+use std::{num::NonZeroU64, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, SchemaRef},
+};
+use deltalake::{
+    datafile::writer::{DeltaWriter, WriterConfig},
+    kernel::Add,
+};
+use futures::{StreamExt, stream::BoxStream};
+use object_store::{ObjectStoreExt, path::Path};
+use parquet::{
+    basic::{Compression, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties},
+};
+
+use crate::{Error, Lake, Result};
+
+/// A file is closed at this size: large enough to read in one go, small enough to write again.
+const FILE_BYTES: u64 = 96 << 20;
+
+/// A row group is closed at this many rows, since it is held in memory until then, one for each partition.
+const ROW_GROUP_ROWS: usize = 128 << 10;
+
+/// Writes `batches` (columns exactly `schema`) as new files of the table that no version names yet.
+pub(crate) async fn write(
+    lake: &Lake,
+    table: &str,
+    schema: &SchemaRef,
+    partition_by: &[String],
+    mut batches: BoxStream<'_, Result<RecordBatch>>,
+) -> Result<Vec<Add>> {
+    let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("writing {table}"), err);
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(|err| failed(&err))?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build();
+    let config = WriterConfig::new(
+        Arc::clone(schema),
+        partition_by.to_vec(),
+        Some(properties),
+        NonZeroU64::new(FILE_BYTES),
+        Some(8192),
+        Default::default(),
+        Some(indexed(schema)),
+    );
+    let mut writer = DeltaWriter::new(lake.folder_of(table), config);
+    while let Some(batch) = batches.next().await {
+        let written = match batch {
+            Ok(batch) if batch.num_rows() == 0 => Ok(()),
+            Ok(batch) => writer.write(&batch).await.map_err(|err| failed(&err)),
+            Err(err) => Err(err),
+        };
+        if let Err(err) = written {
+            if let Err(err) = writer.abort().await {
+                tracing::warn!(table, error = %err, "unfinished upload left behind");
+            }
+            return Err(err);
+        }
+    }
+    writer.close().await.map_err(|err| failed(&err))
+}
+
+/// Removes files that no version will ever name. Failing that they are garbage, not harm.
+pub(crate) async fn discard(lake: &Lake, table: &str, adds: &[Add]) {
+    let folder = lake.folder_of(table);
+    for add in adds {
+        if let Err(err) = folder.delete(&Path::from(add.path.as_str())).await {
+            tracing::debug!(table, path = add.path, error = %err, "unused file left behind");
+        }
+    }
+}
+
+/// The columns whose least and greatest values are kept in the log. Texts are not: free text would
+/// swell the log, and people's words have no business in it.
+fn indexed(schema: &SchemaRef) -> Vec<String> {
+    let fields = schema.fields().iter();
+    fields
+        .filter(|field| {
+            field.data_type().is_primitive() || matches!(field.data_type(), DataType::Boolean)
+        })
+        .map(|field| format!("\"{}\"", field.name()))
+        .collect()
+}

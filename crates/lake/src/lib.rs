@@ -1,0 +1,22 @@
+//! Delta tables in a folder or an object store: append with positions, replace, read at a version.
+//!
+//! Only this crate names deltalake. A commit is one put-if-absent of the version right after the
+//! snapshot whose `txn`s were compared, so the snapshot compared is the snapshot committed against;
+//! when the answer to that put is lost, the commit is looked for by its own id before anything is
+//! written again.
+
+mod append;
+mod columns;
+mod commit;
+mod error;
+mod files;
+mod provider;
+mod replace;
+mod state;
+mod storage;
+mod upkeep;
+
+pub use append::{Appended, Txn};
+pub use error::{Error, Result};
+pub use storage::Lake;
+pub use upkeep::Tidied;

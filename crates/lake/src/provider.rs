@@ -1,0 +1,121 @@
+//! Reading: a table at a version, for DataFusion.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    datasource::TableType,
+    error::DataFusionError,
+    logical_expr::{Expr, TableProviderFilterPushDown},
+    physical_plan::ExecutionPlan,
+};
+use deltalake::{
+    delta_datafusion::{DeltaScanConfig, DeltaScanNext, engine::AsObjectStoreUrl},
+    kernel::Snapshot,
+};
+
+use crate::{Error, Lake, Result, storage::Slot};
+
+/// How many versions of a table are kept open.
+const KEPT: usize = 8;
+
+impl Lake {
+    /// The table at `version`, or at its latest; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the table has never had that version or no longer has it.
+    pub async fn provider(
+        &self,
+        table: &str,
+        version: Option<i64>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let version = match version {
+            Some(version) => version,
+            None => match self.version(table).await? {
+                Some(version) => version,
+                None => return Ok(None),
+            },
+        };
+        let slot = self.slot(table);
+        if let Some(kept) = kept(&slot, version).await {
+            return Ok(Some(kept));
+        }
+        let gone = |err: &dyn std::fmt::Display| Error::damaged(table, format!("version {version}: {err}"));
+        let at = u64::try_from(version).map_err(|err| gone(&err))?;
+        let log = self.log_store(table);
+        let snapshot = match Snapshot::try_new(log.as_ref(), Some(at)).await {
+            Ok(snapshot) => snapshot,
+            Err(_) if self.version(table).await?.is_none() => return Ok(None),
+            Err(err) => return Err(gone(&err)),
+        };
+        let mut config = DeltaScanConfig::new().with_wrap_partition_values(false);
+        // The columns read have the types that were written, not views of them.
+        config.schema_force_view_types = false;
+        let scan = DeltaScanNext::new(snapshot, config).map_err(|err| gone(&err))?;
+        let opened: Arc<dyn TableProvider> = Arc::new(LakeTable {
+            lake: self.clone(),
+            scan,
+        });
+        let mut open = slot.providers.lock().await;
+        open.truncate(KEPT - 1);
+        open.insert(0, (version, Arc::clone(&opened)));
+        Ok(Some(opened))
+    }
+}
+
+async fn kept(slot: &Slot, version: i64) -> Option<Arc<dyn TableProvider>> {
+    let open = slot.providers.lock().await;
+    let (_, provider) = open.iter().find(|(at, _)| *at == version)?;
+    Some(Arc::clone(provider))
+}
+
+/// Delta's own scan, with the lake's store made known to the session that runs it.
+#[derive(Debug)]
+struct LakeTable {
+    lake: Lake,
+    scan: DeltaScanNext,
+}
+
+#[async_trait]
+impl TableProvider for LakeTable {
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let (store, url) = self.lake.root();
+        let host = url.as_object_store_url();
+        let environment = session.runtime_env();
+        if environment.object_store(&host).is_err() {
+            environment.register_object_store(host.as_ref(), Arc::clone(store));
+        }
+        self.scan.scan(session, projection, filters, limit).await
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        self.scan.supports_filters_pushdown(filters)
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        None
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, datafusion::logical_expr::LogicalPlan>> {
+        None
+    }
+}

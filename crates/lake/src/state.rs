@@ -1,0 +1,375 @@
+//! What a table is at its latest version: schema, and every application's `txn`. Not its files.
+//!
+//! Read in full once, from the last checkpoint on, and then kept up to date one commit file at a
+//! time, so that comparing two hundred `txn`s costs no more than comparing one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::Int64Type,
+};
+use deltalake::{
+    DeltaTableError,
+    kernel::{Snapshot, StructType},
+    logstore::{LogStore, LogStoreRef},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, path::Path};
+use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Error, Lake, Result, commit::COMMIT_ID};
+
+/// Past this age the state is read anew, long before log cleanup could remove the commits it still needs.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) version: i64,
+    /// The `metaData` action as it stands in the log.
+    pub(crate) metadata: Value,
+    pub(crate) schema: Arc<StructType>,
+    pub(crate) txns: HashMap<String, i64>,
+    /// Version of the last checkpoint known of.
+    pub(crate) checkpoint: Option<i64>,
+    protocol: (i64, i64),
+    read_at: Instant,
+}
+
+/// One line of a commit file, as far as it matters here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    txn: Option<TxnAction>,
+    meta_data: Option<Value>,
+    protocol: Option<ProtocolAction>,
+    commit_info: Option<HashMap<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TxnAction {
+    app_id: String,
+    version: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProtocolAction {
+    min_reader_version: i64,
+    min_writer_version: i64,
+}
+
+impl Lake {
+    /// The latest version of a table; `None` when there is no such table.
+    pub async fn version(&self, table: &str) -> Result<Option<i64>> {
+        Ok(self.latest(table).await?.map(|state| state.version))
+    }
+
+    /// The `txn` of every application that has written to the table; empty when there is no table.
+    pub async fn txns(&self, table: &str) -> Result<HashMap<String, i64>> {
+        let state = self.latest(table).await?;
+        Ok(state.map(|state| state.txns.clone()).unwrap_or_default())
+    }
+
+    async fn latest(&self, table: &str) -> Result<Option<Arc<State>>> {
+        let slot = self.slot(table);
+        let mut state = slot.state.lock().await;
+        refresh(self, table, &mut state).await
+    }
+}
+
+/// Brings `known` up to the table's latest version.
+pub(crate) async fn refresh(
+    lake: &Lake,
+    table: &str,
+    known: &mut Option<Arc<State>>,
+) -> Result<Option<Arc<State>>> {
+    let log = lake.log_store(table);
+    let fresh = known.take().filter(|state| state.read_at.elapsed() < MAX_AGE);
+    let mut state = match fresh {
+        Some(state) => state,
+        None => match read(table, &log).await? {
+            Some(state) => Arc::new(state),
+            None => return Ok(None),
+        },
+    };
+    while let Some(commit) = read_commit(table, &log, state.version + 1).await? {
+        let next = state.version + 1;
+        Arc::make_mut(&mut state).advance(table, next, &commit)?;
+    }
+    *known = Some(Arc::clone(&state));
+    Ok(Some(state))
+}
+
+impl State {
+    /// # Errors
+    /// [`Error::Foreign`] when the table asks for more than Pejl's writer does.
+    pub(crate) fn check_writable(&self, table: &str) -> Result<()> {
+        let (reader, writer) = self.protocol;
+        if reader > 1 || writer > 2 {
+            let table = table.to_owned();
+            return Err(Error::Foreign { table, reader, writer });
+        }
+        Ok(())
+    }
+
+    /// The columns the table's files are kept apart by.
+    pub(crate) fn partition_by(&self) -> Vec<String> {
+        let names = self.metadata["partitionColumns"].as_array();
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        names.map(str::to_owned).collect()
+    }
+
+    /// Goes on to `version`, which is the next and was made by `commit`.
+    pub(crate) fn advance(&mut self, table: &str, version: i64, commit: &[u8]) -> Result<()> {
+        self.version = version;
+        self.apply(table, commit)
+    }
+
+    fn apply(&mut self, table: &str, commit: &[u8]) -> Result<()> {
+        for line in lines(commit) {
+            let line = line.map_err(|err| self.bad_commit(table, err))?;
+            if let Some(txn) = line.txn {
+                self.txns.insert(txn.app_id, txn.version);
+            }
+            if let Some(protocol) = line.protocol {
+                self.protocol = (protocol.min_reader_version, protocol.min_writer_version);
+            }
+            if let Some(metadata) = line.meta_data {
+                self.schema = Arc::new(
+                    schema_of(&metadata).map_err(|err| self.bad_commit(table, err))?,
+                );
+                self.metadata = metadata;
+            }
+        }
+        Ok(())
+    }
+
+    fn bad_commit(&self, table: &str, err: impl std::fmt::Display) -> Error {
+        Error::damaged(table, format!("commit {}: {err}", self.version))
+    }
+}
+
+/// The bytes of the commit file of `version`, if that version exists.
+pub(crate) async fn read_commit(
+    table: &str,
+    log: &LogStoreRef,
+    version: i64,
+) -> Result<Option<bytes::Bytes>> {
+    let version = u64::try_from(version).map_err(|err| Error::damaged(table, err))?;
+    let found = log.read_commit_entry(version).await;
+    found.map_err(|err| Error::storage(&format!("reading commit {version} of {table}"), err))
+}
+
+/// The id Pejl gave a commit, if it was Pejl's.
+pub(crate) fn commit_id(commit: &[u8]) -> Option<String> {
+    let info = lines(commit).find_map(|line| line.ok()?.commit_info)?;
+    Some(info.get(COMMIT_ID)?.as_str()?.to_owned())
+}
+
+fn lines(commit: &[u8]) -> impl Iterator<Item = serde_json::Result<Line>> {
+    serde_json::Deserializer::from_slice(commit).into_iter()
+}
+
+fn schema_of(metadata: &Value) -> serde_json::Result<StructType> {
+    serde_json::from_str(metadata["schemaString"].as_str().unwrap_or_default())
+}
+
+async fn read(table: &str, log: &LogStoreRef) -> Result<Option<State>> {
+    let store = log.object_store(None);
+    let files = log_files(table, store.as_ref()).await?;
+    let Some(version) = files.version() else {
+        return Ok(None);
+    };
+    let at = u64::try_from(version).map_err(|err| Error::damaged(table, err))?;
+    let snapshot = match Snapshot::try_new(log.as_ref(), Some(at)).await {
+        Ok(snapshot) => snapshot,
+        Err(DeltaTableError::NotATable(_)) => return Ok(None),
+        Err(err) => return Err(Error::storage(&format!("reading the log of {table}"), err)),
+    };
+    let action = |value: serde_json::Result<Value>| value.map_err(|err| Error::damaged(table, err));
+    let protocol = action(serde_json::to_value(snapshot.protocol()))?;
+    let number = |name: &str| protocol[name].as_i64().unwrap_or(i64::MAX);
+    let mut state = State {
+        version,
+        metadata: action(serde_json::to_value(snapshot.metadata()))?,
+        schema: snapshot.schema(),
+        txns: HashMap::new(),
+        checkpoint: files.checkpoint(),
+        protocol: (number("minReaderVersion"), number("minWriterVersion")),
+        read_at: Instant::now(),
+    };
+    for part in files.checkpoint_parts() {
+        read_checkpoint_txns(table, store.as_ref(), part, &mut state.txns).await?;
+    }
+    let first = files.checkpoint().map_or(0, |checkpoint| checkpoint + 1);
+    let commits = stream::iter(first..=version)
+        .map(|version| async move {
+            let commit = read_commit(table, log, version).await?;
+            commit.ok_or_else(|| Error::damaged(table, format!("commit {version} is gone")))
+        })
+        .buffered(16)
+        .try_collect::<Vec<_>>()
+        .await?;
+    for commit in commits {
+        state.apply(table, &commit)?;
+    }
+    Ok(Some(state))
+}
+
+/// The files of a log from its last checkpoint on.
+#[derive(Debug, Default)]
+struct LogFiles {
+    commits: Vec<i64>,
+    /// By version: parts found, and how many make the checkpoint whole.
+    checkpoints: BTreeMap<i64, (Vec<Path>, usize)>,
+}
+
+impl LogFiles {
+    fn add(&mut self, path: Path) {
+        let name = path.filename().unwrap_or_default().to_owned();
+        let mut parts = name.split('.');
+        let Some(version) = parts.next().filter(|it| it.len() == 20).and_then(|it| it.parse().ok())
+        else {
+            return;
+        };
+        // `N.json`, `N.checkpoint.parquet`, `N.checkpoint.<part>.<parts>.parquet`,
+        // `N.checkpoint.<uuid>.parquet`: Delta protocol, "Delta Log Entries" and "Checkpoints".
+        match parts.collect::<Vec<_>>().as_slice() {
+            ["json"] => self.commits.push(version),
+            ["checkpoint", "parquet"] | ["checkpoint", _, "parquet"] => {
+                self.checkpoints.insert(version, (vec![path], 1));
+            }
+            ["checkpoint", _, of, "parquet"] => {
+                let whole = of.parse().unwrap_or(usize::MAX);
+                let entry = self.checkpoints.entry(version).or_default();
+                entry.1 = whole;
+                entry.0.push(path);
+            }
+            _ => {}
+        }
+    }
+
+    fn last_checkpoint(&self) -> Option<(i64, &[Path])> {
+        let whole = |(_, (parts, of)): &(&i64, &(Vec<Path>, usize))| parts.len() >= *of;
+        let (version, (parts, _)) = self.checkpoints.iter().rev().find(whole)?;
+        Some((*version, parts))
+    }
+
+    fn checkpoint(&self) -> Option<i64> {
+        self.last_checkpoint().map(|(version, _)| version)
+    }
+
+    fn checkpoint_parts(&self) -> &[Path] {
+        self.last_checkpoint().map_or(&[], |(_, parts)| parts)
+    }
+
+    fn version(&self) -> Option<i64> {
+        self.commits.iter().max().copied().max(self.checkpoint())
+    }
+}
+
+async fn log_files(table: &str, store: &dyn ObjectStore) -> Result<LogFiles> {
+    #[derive(Deserialize)]
+    struct Hint {
+        version: u64,
+    }
+    let failed = |err: StoreError| Error::storage(&format!("listing the log of {table}"), err);
+    let folder = Path::from("_delta_log");
+    let hint = match store.get(&folder.clone().join("_last_checkpoint")).await {
+        Ok(found) => {
+            let bytes = found.bytes().await.map_err(failed)?;
+            serde_json::from_slice::<Hint>(&bytes).ok()
+        }
+        Err(StoreError::NotFound { .. }) => None,
+        Err(err) => return Err(failed(err)),
+    };
+    let listed = match hint {
+        // Names sort by version, so everything from the checkpoint on comes after this one.
+        Some(Hint { version }) => {
+            let before = folder.clone().join(format!("{version:020}"));
+            store.list_with_offset(Some(&folder), &before)
+        }
+        None => store.list(Some(&folder)),
+    };
+    let mut files = LogFiles::default();
+    let mut listed = std::pin::pin!(listed);
+    while let Some(meta) = listed.next().await {
+        match meta {
+            Ok(meta) => files.add(meta.location),
+            Err(StoreError::NotFound { .. }) => break,
+            Err(err) => return Err(failed(err)),
+        }
+    }
+    Ok(files)
+}
+
+async fn read_checkpoint_txns(
+    table: &str,
+    store: &dyn ObjectStore,
+    path: &Path,
+    txns: &mut HashMap<String, i64>,
+) -> Result<()> {
+    let failed = |err: StoreError| Error::storage(&format!("reading {path} of {table}"), err);
+    let bytes = store.get(path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    let bad = |err: &dyn std::fmt::Display| Error::damaged(table, format!("{path}: {err}"));
+    let file = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|err| bad(&err))?;
+    let mask = ProjectionMask::columns(file.parquet_schema(), ["txn.appId", "txn.version"]);
+    let rows = file.with_projection(mask).build().map_err(|err| bad(&err))?;
+    for batch in rows {
+        let batch = batch.map_err(|err| bad(&err))?;
+        let Some(txn) = batch.column_by_name("txn").and_then(|it| it.as_struct_opt()) else {
+            continue;
+        };
+        let (Some(ids), Some(versions)) = (
+            txn.column_by_name("appId").and_then(|it| it.as_string_opt::<i32>()),
+            txn.column_by_name("version").and_then(|it| it.as_primitive_opt::<Int64Type>()),
+        ) else {
+            return Err(bad(&"its txn column has other types than Delta's"));
+        };
+        for row in 0..txn.len() {
+            if txn.is_valid(row) && ids.is_valid(row) && versions.is_valid(row) {
+                txns.insert(ids.value(row).to_owned(), versions.value(row));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> LogFiles {
+        let mut files = LogFiles::default();
+        for name in names {
+            files.add(Path::from(format!("_delta_log/{name}")));
+        }
+        files
+    }
+
+    #[test]
+    fn a_checkpoint_counts_only_when_all_its_parts_are_there() {
+        let one = "00000000000000000010.checkpoint.parquet";
+        let half = "00000000000000000020.checkpoint.0000000001.0000000002.parquet";
+        let rest = "00000000000000000020.checkpoint.0000000002.0000000002.parquet";
+        let commit = "00000000000000000021.json";
+        assert_eq!(files(&[one, half, commit]).checkpoint(), Some(10));
+        assert_eq!(files(&[one, half, rest, commit]).checkpoint(), Some(20));
+        assert_eq!(files(&[one, half, rest, commit]).checkpoint_parts().len(), 2);
+    }
+
+    #[test]
+    fn other_files_in_the_log_are_no_versions() {
+        let names = ["_last_checkpoint", "00000000000000000003.crc", ".tmp", "7.json"];
+        assert_eq!(files(&names).version(), None);
+        assert_eq!(files(&["00000000000000000003.json"]).version(), Some(3));
+    }
+}

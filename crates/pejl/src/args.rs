@@ -1,0 +1,165 @@
+//! The command line: what can be asked of `pejl`, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Pejl takes a bearing on what works: connectors pull from case systems, provider reports and
+/// surveys; every record lands exactly once; and the quality warehouse answers in SQL.
+///
+/// Try it: `pejl demo`. Read a folder of CSV files: `pejl run --once --pipelines DIR`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pejl",
+    version,
+    after_help = "Exit codes: 0 done, 1 something failed, 2 settings or command line wrong, 3 `verify` found a difference."
+)]
+pub(crate) struct Args {
+    /// Settings file. Without it `pejl.toml` in this folder is read if there is one.
+    #[arg(long, global = true, env = "PEJL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder with `sources/`, `models/` and `definitions/` [default: pipelines].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) pipelines: Option<PathBuf>,
+    /// Folder for the log and, unless the lake is elsewhere, the tables [default: pejl-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// What to log, such as `info` or `ingest=debug,warn`.
+    #[arg(long, global = true, env = "PEJL_LOG", value_name = "FILTER")]
+    pub(crate) log_level: Option<String>,
+    /// How to log: text, json, or auto (json when stderr is not a terminal).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto)]
+    pub(crate) log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// JSON when stderr is not a terminal.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How answers look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One JSON object a row.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Simulated municipalities, everything in one process; prints where psql and the marts are.
+    Demo {
+        /// Municipalities to simulate (1-98).
+        #[arg(long, default_value_t = 3)]
+        municipalities: usize,
+        /// Years of history (1-10).
+        #[arg(long, default_value_t = 2)]
+        years: u32,
+        /// Citizens in each municipality.
+        #[arg(long, default_value_t = 400)]
+        citizens: usize,
+        /// The same seed gives the same people.
+        #[arg(long, default_value_t = 2010)]
+        seed: u64,
+        /// Stop once the marts are published instead of serving them.
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Everything in one process: sources on their schedules, landing, building, SQL. Ctrl-C stops cleanly.
+    Up,
+    /// Reads all sources to their end, lands, builds, publishes and exits.
+    Run {
+        /// Required: a single pass. (For a pass that never ends use `pejl up`.)
+        #[arg(long, required = true)]
+        once: bool,
+        /// Only these sources.
+        #[arg(long = "source", value_name = "NAME")]
+        sources: Vec<String>,
+    },
+    /// Only reads sources onto topics.
+    Worker,
+    /// Only lands topics in tables.
+    Land {
+        /// Land what is in the log now, and exit.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Only builds and publishes the models.
+    Build,
+    /// Only serves SQL.
+    Serve,
+    /// Answers one SQL statement.
+    Query {
+        /// The statement, for example "select * from mart.offer_overview limit 5".
+        sql: String,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Audits every topic against its table: each record there exactly once?
+    Verify {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Sources and positions, topics, tables, and the current publication.
+    Status {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Lists and tries sources.
+    #[command(subcommand)]
+    Connector(Connector),
+    /// Shows and checks the contract.
+    #[command(subcommand)]
+    Schema(Schema),
+    /// The SQL functions beyond the usual ones, with their definitions.
+    Functions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connector {
+    /// Connectors there are, and the sources that use them.
+    List,
+    /// The settings of a connector, or the pipeline of a source.
+    Show {
+        /// A connector (`files`) or a source.
+        name: String,
+    },
+    /// Tries a source: settings, network, authentication, first rows, mapping, contract. Writes nothing.
+    Check {
+        /// The source: its file name without `.yaml`.
+        source: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schema {
+    /// Is every schema compatible with the last committed version?
+    Check {
+        /// Folder with the `.avsc` files.
+        #[arg(long, default_value = "schemas", value_name = "DIR")]
+        schemas: PathBuf,
+        /// The git revision to compare with.
+        #[arg(long, default_value = "HEAD")]
+        against: String,
+    },
+    /// The columns of an entity.
+    Show {
+        /// The entity, such as `participation`; all of them where left out.
+        entity: Option<String>,
+    },
+}

@@ -1,0 +1,53 @@
+//! One file per command; each takes settings, uses the crates below, and says what it did.
+
+mod build;
+mod connector;
+mod demo;
+mod functions;
+mod query;
+mod roles;
+mod run;
+mod schema;
+mod serve;
+mod status;
+mod up;
+mod verify;
+
+use crate::{
+    args::{Args, Command},
+    settings,
+};
+
+/// Does what `args` ask for; the number is the exit code.
+pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
+    let settings = settings::load(&args)?;
+    match args.command {
+        Command::Demo {
+            municipalities,
+            years,
+            citizens,
+            seed,
+            exit,
+        } => {
+            let world = demo::Size {
+                municipalities,
+                years,
+                citizens,
+                seed,
+            };
+            demo::run(settings, world, exit).await
+        }
+        Command::Up => up::run(settings).await,
+        Command::Run { sources, .. } => run::once(&settings, &sources).await,
+        Command::Worker => roles::worker(settings).await,
+        Command::Land { once } => roles::land(settings, once).await,
+        Command::Build => build::run(&settings).await,
+        Command::Serve => roles::serve(settings).await,
+        Command::Query { sql, format } => query::run(&settings, &sql, format).await,
+        Command::Verify { format } => verify::run(&settings, format).await,
+        Command::Status { format } => status::run(&settings, format).await,
+        Command::Connector(command) => connector::run(&settings, &command).await,
+        Command::Schema(command) => schema::run(&command),
+        Command::Functions => functions::run(),
+    }
+}

@@ -1,0 +1,173 @@
+//! `pejl up`: every role in one process, started together and stopped in the order of the data.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use bus::SharedLog;
+use ingest::{SourceState, State};
+use lake::Lake;
+use landing::Lander;
+use spec::Pipeline;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use warehouse::Warehouse;
+
+use crate::{
+    commands::serve,
+    output,
+    settings::{Mistake, Settings},
+    wiring,
+};
+
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
+    let sources = wiring::sources(&settings, &[])?;
+    if sources.is_empty() {
+        return Err(Mistake(format!(
+            "no sources in {}",
+            settings.pipelines.join("sources").display()
+        ))
+        .into());
+    }
+    let log = wiring::open_log(&settings).await?;
+    let lake = wiring::open_lake(&settings)?;
+    let stop = until_interrupted();
+    let say = |address| output::line(&format!("serving SQL on {address}; Ctrl-C stops"));
+    everything(&settings, log, lake, sources, stop, say).await
+}
+
+/// Runs all roles until `stop` or until one of them fails. Sources stop first, then what they sent
+/// is landed, then what is landed is built, and only then does SQL go away.
+pub(crate) async fn everything(
+    settings: &Settings,
+    log: SharedLog,
+    lake: Lake,
+    sources: Vec<Pipeline>,
+    stop: CancellationToken,
+    serving_on: impl FnOnce(SocketAddr) -> io::Result<()>,
+) -> anyhow::Result<u8> {
+    let warehouse = wiring::open_warehouse(settings, &lake).await?;
+    let serving_stop = CancellationToken::new();
+    let serving = serve::start(settings, &warehouse, serving_stop.clone()).await?;
+    serving_on(serving.address())?;
+    let landing_stop = CancellationToken::new();
+    let building_stop = CancellationToken::new();
+    let landing = spawn_until_failure(
+        "landing",
+        land(wiring::lander(settings, &log, &lake), landing_stop.clone()),
+        &stop,
+    );
+    let building = spawn_until_failure(
+        "building",
+        keep_building(settings.clone(), warehouse, building_stop.clone()),
+        &stop,
+    );
+    let ingest = wiring::ingest(settings, &log)?;
+    let reading = ingest.run(sources, stop.clone(), Arc::new(tell_source)).await;
+    // A source that needs a human has stopped; the others' work is still landed and served.
+    stop.cancelled().await;
+
+    output::line("stopping: sources have stopped; landing what they sent")?;
+    landing_stop.cancel();
+    let landed = landing.await.context("landing")?;
+    building_stop.cancel();
+    let built = building.await.context("building")?;
+    serving_stop.cancel();
+    serving.finished().await;
+    reading?;
+    landed?;
+    built?;
+    output::line("stopped")?;
+    Ok(0)
+}
+
+/// A token that Ctrl-C or SIGTERM cancels; a second Ctrl-C ends the process at once, which is safe
+/// too but leaves the work to the next start.
+pub(crate) fn until_interrupted() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        interrupted().await;
+        token.cancel();
+    });
+    stop
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        drop(tokio::signal::ctrl_c().await);
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+pub(crate) async fn land(lander: Lander, stop: CancellationToken) -> anyhow::Result<()> {
+    let observe = |it: landing::LandedTopic| {
+        tracing::info!(topic = it.topic, rows = it.rows, "landed");
+    };
+    lander.run(stop, &observe).await?;
+    Ok(())
+}
+
+/// Builds whenever something has landed; a failed build leaves the last publication served.
+pub(crate) async fn keep_building(
+    settings: Settings,
+    warehouse: Warehouse,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let pause = Duration::from_secs_f64(settings.build.every_seconds.max(0.1));
+    loop {
+        match warehouse.build(&|_| {}).await {
+            Ok(report) if report.is_publishable() => {
+                tracing::info!(%report, "built");
+            }
+            Ok(report) => {
+                for failure in report.failures() {
+                    tracing::error!(%failure, "a check failed; nothing is published");
+                }
+            }
+            Err(err) => tracing::error!(%err, fix_by = %err.fix_by(), "build failed"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Logs what a source does; it is not silent about trouble even when nobody asked for logs.
+pub(crate) fn tell_source(it: SourceState) {
+    match it.state {
+        State::Running(_) => {}
+        State::Waiting(report) => {
+            tracing::info!(source = it.source, rows = report.rows, "waiting");
+        }
+        State::Degraded { error, pause } => {
+            tracing::warn!(source = it.source, error, ?pause, "degraded");
+        }
+        State::NeedsAHuman { error, fix_by } => {
+            let text = format!("source {} stopped: {error} (to be fixed by {fix_by})", it.source);
+            output::error(&anyhow::anyhow!(text));
+        }
+    }
+}
+
+/// A role that fails stops the others: half a platform must not look like a whole one.
+fn spawn_until_failure(
+    role: &'static str,
+    work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    stop: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let ended = work.await;
+        if let Err(err) = &ended {
+            tracing::error!(role, %err, "role failed; stopping");
+            stop.cancel();
+        }
+        ended
+    })
+}

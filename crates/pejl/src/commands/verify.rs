@@ -1,0 +1,45 @@
+//! `pejl verify`: the audit of topics against tables.
+
+use crate::{args::Format, exit, output, settings::Settings, wiring};
+
+pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u8> {
+    let log = wiring::open_log(settings).await?;
+    let lake = wiring::open_lake(settings)?;
+    let audits = landing::verify(log.as_ref(), &lake).await?;
+    let headers = [
+        "topic", "partition", "delivered", "landed", "quarantined", "missing", "doubled", "foreign",
+    ];
+    let rows: Vec<Vec<String>> = audits
+        .iter()
+        .map(|it| {
+            vec![
+                it.topic.clone(),
+                it.partition.to_string(),
+                it.delivered.to_string(),
+                it.landed.to_string(),
+                it.quarantined.to_string(),
+                it.missing.to_string(),
+                it.doubled.to_string(),
+                it.foreign.to_string(),
+            ]
+        })
+        .collect();
+    output::line(&output::rows(format, &headers, &rows)?)?;
+    let unclean = audits.iter().filter(|it| !it.is_clean()).count();
+    if unclean == 0 {
+        if format == Format::Table {
+            output::line(&format!(
+                "\nclean: every record of {} topic partitions is in its table exactly once",
+                audits.len()
+            ))?;
+        }
+        return Ok(0);
+    }
+    if format == Format::Table {
+        output::line(&format!(
+            "\nNOT CLEAN: {unclean} of {} topic partitions differ; `pejl land --once` lands what is still waiting",
+            audits.len()
+        ))?;
+    }
+    Ok(exit::UNCLEAN)
+}

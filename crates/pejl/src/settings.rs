@@ -1,0 +1,241 @@
+//! `pejl.toml` and its environment overrides: the only place where settings are read.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::args::Args;
+
+/// All settings. Every key can be overridden from the environment: `PEJL_SERVE__LISTEN` is
+/// `[serve] listen`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// Folder for the embedded log and, by default, the tables.
+    pub(crate) data: PathBuf,
+    /// Folder with `sources/`, `models/` and `definitions/`.
+    pub(crate) pipelines: PathBuf,
+    /// Key for pseudonyms, at least 32 bytes. Only workers need it; best given as
+    /// `PEJL_PSEUDONYM_KEY`.
+    pub(crate) pseudonym_key: Option<Secret>,
+    /// Values for `${NAME}` in pipelines; the environment comes first.
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    /// The log.
+    pub(crate) log: Log,
+    /// The tables.
+    pub(crate) lake: Lake,
+    /// Landing.
+    pub(crate) landing: Landing,
+    /// Building.
+    pub(crate) build: Build,
+    /// Serving SQL.
+    pub(crate) serve: Serve,
+}
+
+/// `[log]`: Kafka when brokers are named, else the embedded log in the data folder.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// `host:port,host:port`; empty for the embedded log.
+    pub(crate) brokers: String,
+    /// Partitions of topics that Pejl creates.
+    pub(crate) partitions: i32,
+    /// Replicas of topics that Pejl creates (Kafka).
+    pub(crate) replication_factor: i32,
+    /// Put before the name of every topic and transactional id, so that installations can share a
+    /// Kafka cluster.
+    pub(crate) prefix: String,
+    /// Passed to the Kafka client as they are.
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+/// `[lake]`: where tables are.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Lake {
+    /// A folder or an object store URL (`s3://bucket/prefix`, `az://…`, `gs://…`). Empty: `lake` in
+    /// the data folder.
+    pub(crate) url: String,
+    /// Options of the store, such as `aws_region`.
+    pub(crate) options: HashMap<String, String>,
+}
+
+/// `[landing]`: a table is flushed when one of these is reached.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Landing {
+    /// Rows.
+    pub(crate) flush_rows: usize,
+    /// Bytes of records.
+    pub(crate) flush_bytes: usize,
+    /// Seconds since the first row not yet landed.
+    pub(crate) flush_seconds: f64,
+    /// Days that landed records stay in the embedded log; none keeps them for good.
+    pub(crate) keep_days: Option<u32>,
+}
+
+/// `[build]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Build {
+    /// Seconds between looks for landed changes while `pejl up` runs.
+    pub(crate) every_seconds: f64,
+    /// Memory for a build in MiB, beyond which it spills to disk.
+    pub(crate) memory_mib: usize,
+    /// Threads; none for one per core.
+    pub(crate) threads: Option<usize>,
+}
+
+/// `[serve]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Serve {
+    /// Address of the PostgreSQL server.
+    pub(crate) listen: SocketAddr,
+    /// User name to password.
+    pub(crate) users: BTreeMap<String, Secret>,
+    /// Seconds a statement may take.
+    pub(crate) statement_timeout_seconds: u64,
+    /// Connections at a time.
+    pub(crate) max_connections: usize,
+}
+
+/// A text that is never printed.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Wrong settings; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Mistake(pub(crate) String);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: "pejl-data".into(),
+            pipelines: "pipelines".into(),
+            pseudonym_key: None,
+            secrets: BTreeMap::new(),
+            log: Log::default(),
+            lake: Lake::default(),
+            landing: Landing::default(),
+            build: Build::default(),
+            serve: Serve::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            partitions: 4,
+            replication_factor: 1,
+            prefix: String::new(),
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Landing {
+    fn default() -> Self {
+        Self {
+            flush_rows: 200_000,
+            flush_bytes: 64 << 20,
+            flush_seconds: 1.0,
+            keep_days: None,
+        }
+    }
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            every_seconds: 5.0,
+            memory_mib: 4096,
+            threads: None,
+        }
+    }
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5433)),
+            users: BTreeMap::new(),
+            statement_timeout_seconds: 300,
+            max_connections: 100,
+        }
+    }
+}
+
+/// Defaults, then the file, then the environment, then the command line.
+pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
+    let file = match &args.config {
+        Some(file) if !file.is_file() => {
+            return Err(Mistake(format!("{}: no such settings file", file.display())));
+        }
+        Some(file) => file.clone(),
+        None => PathBuf::from("pejl.toml"),
+    };
+    let mut settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
+        .merge(Toml::file_exact(&file))
+        .merge(
+            Env::prefixed("PEJL_")
+                .ignore(&["config", "log", "test_kafka", "test_python", "slt_complete"])
+                .split("__"),
+        )
+        .extract()
+        .map_err(|err| Mistake(explain(&err, &file)))?;
+    if let Some(data) = &args.data {
+        settings.data.clone_from(data);
+    }
+    if let Some(pipelines) = &args.pipelines {
+        settings.pipelines.clone_from(pipelines);
+    }
+    Ok(settings)
+}
+
+/// The value of a `${NAME}` in a pipeline.
+pub(crate) fn lookup(settings: &Settings, name: &str) -> Option<String> {
+    std::env::var(name)
+        .ok()
+        .or_else(|| settings.secrets.get(name).map(|it| it.0.clone()))
+}
+
+/// Names the key and the file, never the value: it may be a secret.
+fn explain(err: &figment::Error, file: &Path) -> String {
+    let key = err.path.join(".");
+    let what = match &err.kind {
+        figment::error::Kind::UnknownField(field, known) => {
+            format!("unknown key `{field}`; one of {}", known.join(", "))
+        }
+        figment::error::Kind::InvalidType(_, expected) => format!("expected {expected}"),
+        figment::error::Kind::Message(_) | figment::error::Kind::InvalidValue(..) => {
+            "not a valid value".to_owned()
+        }
+        _ => "cannot be read".to_owned(),
+    };
+    let place = if key.is_empty() {
+        file.display().to_string()
+    } else {
+        format!("`{key}` ({} or PEJL_{})", file.display(), key.to_uppercase().replace('.', "__"))
+    };
+    format!("{place}: {what}")
+}

@@ -1,0 +1,150 @@
+//! Opens the parts of Pejl that a command needs, from the settings.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
+use contract::PseudonymKey;
+use ingest::Ingest;
+use lake::Lake;
+use landing::{Lander, LandingSettings};
+use spec::{Pipeline, parse_pipeline};
+use warehouse::{Warehouse, WarehouseSettings};
+
+use crate::settings::{self, Mistake, Settings};
+
+/// Kafka when brokers are named, else the embedded log.
+pub(crate) async fn open_log(settings: &Settings) -> anyhow::Result<SharedLog> {
+    let log = &settings.log;
+    if log.brokers.is_empty() {
+        std::fs::create_dir_all(&settings.data)
+            .with_context(|| format!("cannot make the data folder {}", settings.data.display()))?;
+        return Ok(Arc::new(EmbeddedLog::open(&settings.data).await?));
+    }
+    let kafka = KafkaSettings {
+        bootstrap_servers: log.brokers.clone(),
+        prefix: log.prefix.clone(),
+        properties: log.properties.clone(),
+        replication_factor: log.replication_factor,
+    };
+    Ok(Arc::new(KafkaLog::connect(kafka).await?))
+}
+
+/// The tables: the configured store, else `lake` in the data folder.
+pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
+    let url = if settings.lake.url.is_empty() {
+        let folder = settings.data.join("lake");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the table folder {}", folder.display()))?;
+        folder.display().to_string()
+    } else {
+        settings.lake.url.clone()
+    };
+    Ok(Lake::open(&url, settings.lake.options.clone())?)
+}
+
+/// The lander over a log and a lake.
+pub(crate) fn lander(settings: &Settings, log: &SharedLog, lake: &Lake) -> Lander {
+    let landing = &settings.landing;
+    Lander::new(
+        Arc::clone(log),
+        lake.clone(),
+        LandingSettings {
+            flush_rows: landing.flush_rows,
+            flush_bytes: landing.flush_bytes,
+            flush_seconds: landing.flush_seconds,
+            retention: landing
+                .keep_days
+                .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+        },
+    )
+}
+
+/// The warehouse with the models of the pipelines folder.
+pub(crate) async fn open_warehouse(settings: &Settings, lake: &Lake) -> anyhow::Result<Warehouse> {
+    let models = settings.pipelines.join("models");
+    if !models.is_dir() {
+        return Err(Mistake(format!(
+            "{}: no such folder; give the folder that holds `models/` with --pipelines DIR",
+            models.display()
+        ))
+        .into());
+    }
+    let defaults = WarehouseSettings::default();
+    let warehouse = WarehouseSettings {
+        threads: settings.build.threads.unwrap_or(defaults.threads),
+        memory_limit: Some(settings.build.memory_mib << 20),
+        ..defaults
+    };
+    Ok(Warehouse::open(lake.clone(), &models, warehouse).await?)
+}
+
+/// The ingest side, with the pseudonym key where one is set.
+pub(crate) fn ingest(settings: &Settings, log: &SharedLog) -> anyhow::Result<Ingest> {
+    Ok(Ingest::new(
+        Arc::clone(log),
+        connectors::ALL,
+        pseudonym_key(settings)?,
+        settings.log.partitions,
+    ))
+}
+
+/// The key for pseudonyms, if one is set.
+pub(crate) fn pseudonym_key(settings: &Settings) -> Result<Option<PseudonymKey>, Mistake> {
+    let Some(secret) = &settings.pseudonym_key else {
+        return Ok(None);
+    };
+    PseudonymKey::new(secret.0.as_bytes())
+        .map(Some)
+        .map_err(|err| Mistake(format!("pseudonym_key: {err}")))
+}
+
+/// All enabled sources, by name. `only` narrows them down; a name that is not there is a mistake.
+pub(crate) fn sources(settings: &Settings, only: &[String]) -> anyhow::Result<Vec<Pipeline>> {
+    let folder = settings.pipelines.join("sources");
+    let all = read_sources(&folder, settings)?;
+    for name in only {
+        if !all.iter().any(|it| &it.name == name) {
+            let known: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();
+            return Err(Mistake(format!(
+                "no source `{name}` in {}; there are: {}",
+                folder.display(),
+                known.join(", ")
+            ))
+            .into());
+        }
+    }
+    Ok(all
+        .into_iter()
+        .filter(|it| if only.is_empty() { it.enabled } else { only.contains(&it.name) })
+        .collect())
+}
+
+fn read_sources(folder: &Path, settings: &Settings) -> anyhow::Result<Vec<Pipeline>> {
+    let listing = std::fs::read_dir(folder).map_err(|err| {
+        Mistake(format!(
+            "{}: {err}; give the folder that holds `sources/` with --pipelines DIR",
+            folder.display()
+        ))
+    })?;
+    let mut files: Vec<_> = listing
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .map(|it| it.path())
+        .filter(|it| it.extension().is_some_and(|ext| ext == "yaml" || ext == "yml"))
+        .collect();
+    files.sort();
+    let mut pipelines = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file
+            .file_stem()
+            .map(|it| it.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let shown = file.display().to_string();
+        let lookup = |variable: &str| settings::lookup(settings, variable);
+        pipelines.push(parse_pipeline(&name, &shown, &text, &lookup)?);
+    }
+    Ok(pipelines)
+}

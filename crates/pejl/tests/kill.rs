@@ -1,0 +1,73 @@
+//! `kill -9` at random moments while everything runs: nothing is lost, nothing is doubled, and the marts come out the same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod stage;
+
+use std::{process::Stdio, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use stage::{Stage, wait_for};
+
+const CITIZENS: u32 = 60;
+const KILLS: usize = 6;
+
+#[test]
+fn killed_at_any_moment_the_marts_come_out_the_same() {
+    let undisturbed = Stage::canonical(CITIZENS);
+    undisturbed.ok(&["run", "--once"]);
+    let expected = undisturbed.marts();
+
+    let seed = rand::rng().random::<u64>();
+    let mut moments = StdRng::seed_from_u64(seed);
+    let stage = Stage::canonical(CITIZENS);
+    for kill in 0..KILLS {
+        let mut child = stage
+            .command(&["up"])
+            .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
+            .env("PEJL_LANDING__FLUSH_SECONDS", "0.05")
+            .env("PEJL_LANDING__FLUSH_ROWS", "200")
+            .env("PEJL_BUILD__EVERY_SECONDS", "0.1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The moment is the test: early kills hit reading, late ones landing and building.
+        let moment = Duration::from_millis(moments.random_range(50..3000));
+        let ended = std::sync::mpsc::channel::<()>().1.recv_timeout(moment);
+        drop(ended);
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "kill {kill} (seed {seed}): `pejl up` ended by itself"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    stage.ok(&["run", "--once"]);
+    let audit = stage.ok(&["verify"]);
+    assert!(audit.contains("clean"), "seed {seed}: {audit}");
+    assert_eq!(stage.marts(), expected, "seed {seed}");
+}
+
+/// Ctrl-C is the tidy way: everything read is landed before the process ends.
+#[test]
+fn interrupted_it_stops_cleanly() {
+    let stage = Stage::canonical(CITIZENS);
+    let mut child = stage
+        .command(&["up"])
+        .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = stage.path("data/lake/raw/participation/_delta_log");
+    wait_for("the first landed table", Duration::from_secs(120), || log.exists());
+    let pid = child.id().to_string();
+    let interrupted = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupted.unwrap().success());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "{}", out.status);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("stopped"));
+    let audit = stage.ok(&["verify"]);
+    assert!(audit.contains("clean"), "{audit}");
+}

@@ -1,0 +1,141 @@
+//! `pejl run --once` over canonical CSV files: everything arrives, and a second run changes nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod stage;
+
+use std::fs;
+
+use stage::Stage;
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let stage = Stage::canonical(60);
+    let first = stage.ok(&["run", "--once"]);
+    assert!(first.contains("participation"), "{first}");
+    let marts = stage.marts();
+    let state = state(&stage);
+    assert!(stage.ok(&["verify"]).contains("clean"));
+
+    let second = stage.ok(&["run", "--once"]);
+    assert!(second.contains("nothing new"), "{second}");
+    assert_eq!(stage.marts(), marts);
+    assert_eq!(self::state(&stage), state, "a table or the publication moved");
+}
+
+/// Every row of every file is either landed or set aside, counted from the files themselves.
+#[test]
+fn every_delivered_row_is_accounted_for() {
+    let stage = Stage::canonical(40);
+    stage.ok(&["run", "--once"]);
+    let mut delivered = 0;
+    for folder in fs::read_dir(stage.path("drops")).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let mut reader = csv::Reader::from_path(file.unwrap().path()).unwrap();
+            delivered += reader.records().count();
+        }
+    }
+    let counted = stage.ok(&[
+        "query",
+        "select sum(rows_read) as rows_read, sum(rows_accepted) + sum(rows_quarantined) as placed from core.delivery",
+        "--format",
+        "csv",
+    ]);
+    assert_eq!(
+        counted.lines().nth(1).unwrap(),
+        format!("{delivered},{delivered}"),
+        "of {delivered} rows in the files"
+    );
+}
+
+/// What a provider gets wrong is set aside with a reason to act on; the rest of the file is in.
+#[test]
+fn bad_rows_are_set_aside_with_reasons() {
+    let stage = Stage::empty();
+    let folder = stage.path("drops");
+    fs::create_dir_all(&folder).unwrap();
+    let citizen = "c".repeat(64);
+    let row = |id: &str, code: &str, benefit: &str, from: &str, to: &str| {
+        format!("{id},{code},{citizen},{benefit},,{from},{to},false,,2010-07-01T00:00:00Z\n")
+    };
+    let header = "spell_id,municipality_code,citizen_id,benefit,match_group,from_date,to_date,partial,end_reason,updated_at\n";
+    let text = [
+        header.to_owned(),
+        row("good-1", "101", "cash_benefit", "2010-01-01", "2010-02-01"),
+        row("wrong-type", "101", "cash_benefit", "first of May", ""),
+        row("unknown-code", "101", "pocket_money", "2010-01-01", ""),
+        row("end-before-start", "101", "cash_benefit", "2010-03-01", "2010-02-01"),
+        "too,few,fields\n".to_owned(),
+        row("good-2", "101", "cash_benefit", "2010-04-01", ""),
+    ]
+    .concat();
+    fs::write(folder.join("spells.csv"), text).unwrap();
+    stage.write_source("benefit_spell", &folder);
+    stage.ok(&["run", "--once"]);
+
+    let landed = stage.sorted("select spell_id from raw.benefit_spell");
+    assert_eq!(landed, "spell_id\ngood-1\ngood-2");
+    let aside = stage.sorted("select origin, field, reason from raw.quarantine");
+    let line_of = |origin: &str| {
+        aside
+            .lines()
+            .find(|it| it.starts_with(origin))
+            .unwrap_or_else(|| panic!("nothing about {origin} in\n{aside}"))
+            .to_owned()
+    };
+    assert!(line_of("spells.csv:3").contains("from_date"), "{aside}");
+    assert!(line_of("spells.csv:3").contains("first of May"), "{aside}");
+    assert!(line_of("spells.csv:4").contains("pocket_money"), "{aside}");
+    assert!(line_of("spells.csv:5").contains("to_date"), "{aside}");
+    assert!(line_of("spells.csv:6").contains("fields"), "{aside}");
+    assert_eq!(aside.lines().count(), 5, "{aside}");
+    assert!(stage.ok(&["verify"]).contains("clean"));
+}
+
+#[test]
+fn a_cpr_number_reaches_no_table() {
+    let stage = Stage::empty();
+    let folder = stage.path("drops");
+    fs::create_dir_all(&folder).unwrap();
+    // Day 61 cannot exist; it is still shaped like a CPR number and must be treated as one.
+    let cpr = "610170-1234";
+    let text = format!(
+        "citizen_id,municipality_code,birth_year,origin,exit_date,exit_reason,updated_at\n\
+         {cpr},101,1970,danish,,,2010-07-01T00:00:00Z\n\
+         {},101,1970,danish,,,2010-07-01T00:00:00Z\n",
+        "d".repeat(64)
+    );
+    fs::write(folder.join("citizens.csv"), text).unwrap();
+    stage.write_source("citizen", &folder);
+    let out = stage.pejl(&["run", "--once", "--log-level", "trace"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let tables = [
+        stage.ok(&["query", "select * from raw.citizen", "--format", "json"]),
+        stage.ok(&["query", "select * from raw.quarantine", "--format", "json"]),
+        String::from_utf8_lossy(&out.stdout).into_owned(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+    ];
+    assert!(tables[1].contains("citizens.csv:2"), "{}", tables[1]);
+    for text in &tables {
+        assert!(!text.contains("610170"), "{}", &text[..text.len().min(2000)]);
+    }
+}
+
+/// Versions of all tables and the current publication.
+fn state(stage: &Stage) -> String {
+    let mut logs: Vec<String> = Vec::new();
+    let mut folders = vec![stage.path("data/lake")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(stage.folder.path()).unwrap();
+                logs.push(name.display().to_string());
+            }
+        }
+    }
+    logs.sort();
+    logs.join("\n")
+}

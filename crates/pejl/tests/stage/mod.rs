@@ -1,0 +1,162 @@
+//! A folder with a small synthetic world in it, and the real `pejl` binary to run over it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the stage")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use chrono::NaiveDate;
+use contract::PseudonymKey;
+use simulator::{Municipalities, Settings, World};
+
+/// What must be the same whatever happened on the way.
+pub const MARTS: [&str; 4] = [
+    "core.participation_outcome",
+    "mart.offer_overview",
+    "mart.visitation_guide",
+    "mart.contract_status",
+];
+
+/// Entities delivered as canonical CSV files.
+const KEY: &[u8] = b"a key for tests, long enough to be one";
+
+pub struct Stage {
+    pub folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Stage {
+    /// A world of two municipalities as canonical CSV files, one folder and one source per entity.
+    pub fn canonical(citizens: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::generate(&Settings {
+            seed: 7,
+            municipalities: Municipalities::Codes(vec![101, 630]),
+            first_year: 2010,
+            years: 2,
+            citizens_per_municipality: citizens,
+            as_of: NaiveDate::from_ymd_opt(2011, 12, 31).unwrap(),
+        })
+        .unwrap();
+        let drops = folder.path().join("drops");
+        simulator::write_canonical(&world, &drops, &PseudonymKey::new(KEY).unwrap()).unwrap();
+        let stage = Self {
+            folder,
+            environment: Vec::new(),
+        };
+        stage.link_models();
+        let mut entities: Vec<String> = fs::read_dir(&drops)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        entities.sort();
+        for entity in entities {
+            stage.write_source(&entity, &drops.join(&entity));
+        }
+        stage
+    }
+
+    /// An empty stage: sources and files are the test's own.
+    pub fn empty() -> Self {
+        let stage = Self {
+            folder: tempfile::tempdir().unwrap(),
+            environment: Vec::new(),
+        };
+        stage.link_models();
+        stage
+    }
+
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self, part: &str) -> PathBuf {
+        self.folder.path().join(part)
+    }
+
+    /// A source that reads canonical CSV files of `entity` from `folder`.
+    pub fn write_source(&self, entity: &str, folder: &Path) {
+        let yaml = format!(
+            "doc: Canonical files of {entity}.\nconnector: files\nentity: {entity}\nschedule: every 1s\nsettings:\n  path: {}\n",
+            folder.display()
+        );
+        let sources = self.path("pipelines/sources");
+        fs::create_dir_all(&sources).unwrap();
+        fs::write(sources.join(format!("{entity}.yaml")), yaml).unwrap();
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pejl"));
+        command
+            .current_dir(self.folder.path())
+            .args(["--data", "data", "--pipelines", "pipelines"])
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn pejl(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs and insists on success; the answer is stdout.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let out = self.pejl(arguments);
+        assert!(
+            out.status.success(),
+            "pejl {arguments:?}: {}\n{}\n{}",
+            out.status,
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Rows of a query, sorted as text, header first.
+    pub fn sorted(&self, sql: &str) -> String {
+        let csv = self.ok(&["query", sql, "--format", "csv"]);
+        let mut lines: Vec<&str> = csv.lines().collect();
+        let rows = lines.split_off(1);
+        let mut rows = rows;
+        rows.sort_unstable();
+        lines.extend(rows);
+        lines.join("\n")
+    }
+
+    /// All of [`MARTS`], sorted: equal texts are equal marts.
+    pub fn marts(&self) -> String {
+        MARTS
+            .iter()
+            .map(|table| {
+                let rows = self.sorted(&format!("select * from {table}"));
+                assert!(rows.lines().count() > 10, "{table} is nearly empty:\n{rows}");
+                format!("{table}\n{rows}\n")
+            })
+            .collect()
+    }
+
+    fn link_models(&self) {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+        fs::create_dir_all(self.path("pipelines")).unwrap();
+        for part in ["models", "definitions"] {
+            let from = fs::canonicalize(repository.join(part)).unwrap();
+            std::os::unix::fs::symlink(from, self.path("pipelines").join(part)).unwrap();
+        }
+    }
+}
+
+/// Asks until `ready` says so; panics after `deadline` with what was waited for.
+pub fn wait_for(what: &str, deadline: Duration, mut ready: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !ready() {
+        assert!(Instant::now() < end, "waited {deadline:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,56 @@
+//! The versions a build computes with: landed tables as they were at its start, models as it makes them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    Result,
+    session::{At, Versions, landed},
+};
+
+/// What the models of one build read.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    versions: RwLock<BTreeMap<String, i64>>,
+}
+
+impl Candidates {
+    /// With the landed tables; those not landed yet are left out.
+    pub(crate) fn new(inputs: BTreeMap<String, i64>) -> Self {
+        Self {
+            versions: RwLock::new(inputs),
+        }
+    }
+
+    /// A model has this version now.
+    pub(crate) fn set(&self, table: &str, version: i64) {
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        versions.insert(table.to_owned(), version);
+    }
+
+    /// The version of a table, if it has one.
+    pub(crate) fn get(&self, table: &str) -> Option<i64> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions.get(table).copied()
+    }
+}
+
+#[async_trait]
+impl Versions for Candidates {
+    fn names(&self, schema: &str) -> Vec<String> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let tables = versions.keys().filter_map(|it| it.split_once('.'));
+        tables.filter(|it| it.0 == schema).map(|it| it.1.to_owned()).collect()
+    }
+
+    async fn at(&self, table: &str) -> Result<Option<At>> {
+        Ok(match self.get(table) {
+            Some(version) => Some(At::Version(version)),
+            None => landed(table).map(At::Empty),
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! The warehouse: models built, checked and published together, and SQL over what is published.
+
+mod build;
+pub mod checks;
+mod error;
+pub mod functions;
+pub mod models;
+mod publication;
+mod reference;
+pub mod rehearsal;
+mod session;
+mod warehouse;
+
+pub use build::{BuildEvent, BuildReport, BuiltModel, Failure};
+pub use error::{Error, Result};
+pub use publication::{Checked, Publication, Run};
+pub use session::{CATALOG, SCHEMAS, read_only_options};
+pub use warehouse::{TableDoc, Warehouse, WarehouseSettings};

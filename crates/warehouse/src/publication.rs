@@ -1,0 +1,142 @@
+//! Publications: which version of every table is served, and the record of every build that checked anything.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lake::Lake;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, Result, checks::CheckResult};
+
+/// Where publications lie in the lake.
+const PUBLICATIONS: &str = "_publications";
+
+/// Where records of builds lie in the lake.
+const RUNS: &str = "_runs";
+
+/// A set of table versions that is served together. The one with the highest id is current.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// From 1, one higher each time.
+    pub id: u64,
+    /// The one before, where there was one.
+    pub previous: Option<u64>,
+    /// When it was published.
+    pub at: DateTime<Utc>,
+    /// The build that made it.
+    pub run_id: String,
+    /// Version of every table of `core` and `mart`.
+    pub tables: BTreeMap<String, i64>,
+    /// Version of every landed table they were computed from; those not landed yet are left out.
+    pub inputs: BTreeMap<String, i64>,
+    /// Fingerprint of every model: its text and the functions it could call.
+    pub models: BTreeMap<String, String>,
+    /// For every model, what it read: a table's version, a code list's fingerprint.
+    pub reads: BTreeMap<String, BTreeMap<String, String>>,
+    /// For every model, how many checks passed.
+    pub checks_passed: BTreeMap<String, usize>,
+}
+
+/// What a build checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Sorts by time.
+    pub run_id: String,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// What it published, unless something failed.
+    pub publication_id: Option<u64>,
+    /// What came of each check of what was built anew.
+    pub checks: Vec<Checked>,
+}
+
+/// A check and since when it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// What came of it.
+    #[serde(flatten)]
+    pub result: CheckResult,
+    /// When it first failed, where it has failed ever since.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Publication {
+    /// Whether both serve the same: tables, and what they were made from.
+    pub(crate) fn serves_same(&self, other: &Self) -> bool {
+        self.tables == other.tables && self.inputs == other.inputs && self.models == other.models
+    }
+}
+
+/// The current publication. `known` is one that was current once; it saves looking through them all.
+pub(crate) async fn current(
+    lake: &Lake,
+    known: Option<Publication>,
+) -> Result<Option<Publication>> {
+    let mut current = match known {
+        Some(known) => known,
+        None => {
+            let Some(last) = publications(lake, 1).await?.pop() else {
+                return Ok(None);
+            };
+            last
+        }
+    };
+    while let Some(next) = read(lake, &path(current.id + 1)).await? {
+        current = next;
+    }
+    Ok(Some(current))
+}
+
+/// Publishes; `false` says that another build has taken the id.
+pub(crate) async fn publish(lake: &Lake, publication: &Publication) -> Result<bool> {
+    write(lake, &path(publication.id), publication).await
+}
+
+/// Stores the record of a build.
+pub(crate) async fn store_run(lake: &Lake, run: &Run) -> Result<()> {
+    write(lake, &format!("{RUNS}/{}.json", run.run_id), run).await?;
+    Ok(())
+}
+
+/// The last `count` publications, newest first.
+pub(crate) async fn publications(lake: &Lake, count: usize) -> Result<Vec<Publication>> {
+    newest(lake, PUBLICATIONS, count).await
+}
+
+/// The last `count` runs, newest first.
+pub(crate) async fn runs(lake: &Lake, count: usize) -> Result<Vec<Run>> {
+    newest(lake, RUNS, count).await
+}
+
+/// The last files of a folder, newest first; their names sort as they came.
+async fn newest<T: DeserializeOwned>(lake: &Lake, folder: &str, count: usize) -> Result<Vec<T>> {
+    let mut found = Vec::new();
+    for path in lake.list(folder).await?.iter().rev().take(count) {
+        found.extend(read(lake, path).await?);
+    }
+    Ok(found)
+}
+
+async fn read<T: DeserializeOwned>(lake: &Lake, path: &str) -> Result<Option<T>> {
+    let Some(bytes) = lake.get(path).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|err| Error::Publication {
+            path: path.to_owned(),
+            reason: err.to_string(),
+        })
+}
+
+async fn write<T: Serialize>(lake: &Lake, path: &str, value: &T) -> Result<bool> {
+    let bytes = serde_json::to_vec_pretty(value).map_err(|err| Error::Publication {
+        path: path.to_owned(),
+        reason: err.to_string(),
+    })?;
+    Ok(lake.put_new(path, bytes.into()).await?)
+}
+
+fn path(id: u64) -> String {
+    format!("{PUBLICATIONS}/{id:020}.json")
+}

@@ -1,0 +1,75 @@
+//! Sessions: one catalog, five schemas, functions registered, nothing to change.
+
+mod ops;
+mod reader;
+mod tables;
+
+use std::sync::Arc;
+
+use datafusion::{
+    catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider},
+    error::Result,
+    execution::{context::SQLOptions, runtime_env::RuntimeEnv},
+    prelude::{SessionConfig, SessionContext},
+};
+use spec::Definition;
+
+use crate::{functions, reference};
+
+pub(crate) use ops::Ops;
+pub(crate) use reader::{Current, EndOfPlanning, Pin};
+pub(crate) use tables::{At, Tables, Versions, landed, outside};
+
+/// The catalog of every session.
+pub const CATALOG: &str = "pejl";
+
+/// Its schemas.
+pub const SCHEMAS: [&str; 5] = ["raw", "core", "mart", "ref", "ops"];
+
+/// What a reader may run: queries, and nothing that makes, fills, drops or sets.
+pub fn read_only_options() -> SQLOptions {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+/// The configuration of every session; `threads` is how many parts a query runs in.
+pub(crate) fn config(threads: Option<usize>) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, "mart")
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true);
+    // The planner then tells the line of what it complains about.
+    config.options_mut().sql_parser.collect_spans = true;
+    match threads {
+        Some(threads) => config.with_target_partitions(threads.max(1)),
+        None => config,
+    }
+}
+
+/// A session over the given schemas, with every function.
+pub(crate) fn open(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    schemas: Vec<(&str, Arc<dyn SchemaProvider>)>,
+) -> Result<SessionContext> {
+    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    functions::register(&ctx);
+    let catalog = MemoryCatalogProvider::new();
+    for (name, schema) in schemas {
+        catalog.register_schema(name, schema)?;
+    }
+    ctx.register_catalog(CATALOG, Arc::new(catalog));
+    Ok(ctx)
+}
+
+/// The schema `ref`.
+pub(crate) fn reference_schema(definitions: &[Definition]) -> Result<Arc<dyn SchemaProvider>> {
+    let schema = MemorySchemaProvider::new();
+    for (name, rows) in reference::tables(definitions) {
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        schema.register_table(name, Arc::new(table))?;
+    }
+    Ok(Arc::new(schema))
+}

@@ -1,0 +1,140 @@
+//! `ops.*`: the warehouse about itself, computed from what it has written down.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    },
+    datatypes::{Field, Schema},
+};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::{
+    catalog::{MemTable, SchemaProvider, TableProvider},
+    error::Result,
+};
+use lake::Lake;
+use serde::Serialize;
+
+use super::tables::outside;
+use crate::{models::Catalog, publication};
+
+/// How far back `ops` looks: publications and builds.
+const KEPT: usize = 200;
+
+/// The schema `ops`.
+#[derive(Debug)]
+pub(crate) struct Ops {
+    /// The lake with the records.
+    pub(crate) lake: Lake,
+    /// What is documented.
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+const TABLES: [&str; 3] = ["column_doc", "publication", "quality_check"];
+
+#[async_trait]
+impl SchemaProvider for Ops {
+    fn table_names(&self) -> Vec<String> {
+        TABLES.map(str::to_owned).to_vec()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        TABLES.contains(&name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let rows = match name {
+            "column_doc" => column_docs(&self.catalog)?,
+            "publication" => publications(&self.lake).await?,
+            "quality_check" => quality_checks(&self.lake).await?,
+            _ => return Ok(None),
+        };
+        Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
+    }
+}
+
+fn column_docs(catalog: &Catalog) -> Result<RecordBatch> {
+    let mut docs = Vec::new();
+    for (table, node) in catalog.nodes() {
+        docs.push((table.clone(), None, node.doc().to_owned()));
+        for (column, doc) in node.columns() {
+            docs.push((table.clone(), Some(column.to_owned()), doc.to_owned()));
+        }
+    }
+    let part = |at: usize| {
+        let parts = docs.iter().map(|it| it.0.split('.').nth(at).map(str::to_owned));
+        texts(parts)
+    };
+    rows(vec![
+        ("table_schema", part(0)),
+        ("table_name", part(1)),
+        ("column_name", texts(docs.iter().map(|it| it.1.clone()))),
+        ("doc", texts(docs.iter().map(|it| Some(it.2.clone())))),
+    ])
+}
+
+async fn publications(lake: &Lake) -> Result<RecordBatch> {
+    let all = publication::publications(lake, KEPT).await.map_err(outside)?;
+    rows(vec![
+        ("publication_id", numbers(all.iter().map(|it| Some(it.id)))),
+        ("published_at", moments(all.iter().map(|it| Some(it.at)))),
+        ("run_id", texts(all.iter().map(|it| Some(it.run_id.clone())))),
+        ("previous_id", numbers(all.iter().map(|it| it.previous))),
+        ("model_versions", texts(all.iter().map(|it| json(&it.tables)))),
+        ("input_versions", texts(all.iter().map(|it| json(&it.inputs)))),
+        ("model_fingerprints", texts(all.iter().map(|it| json(&it.models)))),
+        ("checks_passed", numbers(all.iter().map(|it| Some(it.checks_passed.values().sum::<usize>() as u64)))),
+    ])
+}
+
+async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
+    let runs = publication::runs(lake, KEPT).await.map_err(outside)?;
+    let all: Vec<_> = runs
+        .iter()
+        .flat_map(|run| run.checks.iter().map(move |check| (run, check)))
+        .collect();
+    let severity = |is_error| if is_error { "error" } else { "warning" };
+    let passed: BooleanArray = all.iter().map(|it| Some(it.1.result.passed())).collect();
+    rows(vec![
+        ("model", texts(all.iter().map(|it| Some(it.1.result.model.clone())))),
+        ("check", texts(all.iter().map(|it| Some(it.1.result.check.clone())))),
+        ("run_id", texts(all.iter().map(|it| Some(it.0.run_id.clone())))),
+        ("severity", texts(all.iter().map(|it| Some(severity(it.1.result.is_error).to_owned())))),
+        ("failed_rows", numbers(all.iter().map(|it| u64::try_from(it.1.result.failed_rows).ok()))),
+        ("passed", Arc::new(passed)),
+        ("ran_at", moments(all.iter().map(|it| Some(it.0.at)))),
+        ("failing_since", moments(all.iter().map(|it| it.1.since))),
+        ("sample", texts(all.iter().map(|it| Some(it.1.result.sample.join("; "))))),
+        ("publication_id", numbers(all.iter().map(|it| it.0.publication_id))),
+    ])
+}
+
+/// A map as JSON text; maps of texts and numbers always have one.
+fn json(value: &impl Serialize) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
+
+fn rows(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+        .collect();
+    let columns = columns.into_iter().map(|it| it.1).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn numbers(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+    let values = values.map(|it| it.and_then(|it| i64::try_from(it).ok()));
+    Arc::new(values.collect::<Int64Array>())
+}
+
+fn moments(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
+    let values = values.map(|it| it.map(|it| it.timestamp_micros()));
+    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}

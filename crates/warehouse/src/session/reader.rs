@@ -1,0 +1,125 @@
+//! What a reader sees: the current publication, the same one from the first table of a query to the last.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use datafusion::{
+    config::ConfigOptions, error::Result, logical_expr::LogicalPlan,
+    optimizer::analyzer::AnalyzerRule,
+};
+use lake::Lake;
+
+use super::tables::{At, Versions, landed, landed_names};
+use crate::publication::{self, Publication};
+
+/// How long a query may take to name its tables. A statement that is planned and never run leaves its
+/// pin behind; after this a later one looks again.
+const PLANNING: Duration = Duration::from_secs(2);
+
+/// The publication last seen, shared by all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Current {
+    seen: RwLock<Option<Arc<Publication>>>,
+}
+
+impl Current {
+    /// The publication last seen, without looking.
+    pub(crate) fn seen(&self) -> Option<Arc<Publication>> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref().map(Arc::clone)
+    }
+
+    /// The current publication.
+    pub(crate) async fn look(&self, lake: &Lake) -> crate::Result<Option<Arc<Publication>>> {
+        let known = self.seen().map(|it| it.as_ref().clone());
+        let found = publication::current(lake, known).await?.map(Arc::new);
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let newest = |it: &Option<Arc<Publication>>| it.as_ref().map_or(0, |it| it.id);
+        if newest(&found) >= newest(&seen) {
+            seen.clone_from(&found);
+        }
+        Ok(found)
+    }
+}
+
+/// The publication one query reads.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    lake: Lake,
+    current: Arc<Current>,
+    /// What the query now being planned reads, and when its first table was named.
+    pinned: Mutex<Option<(Instant, Option<Arc<Publication>>)>>,
+}
+
+impl Pin {
+    /// For a session over a lake; `current` is what all its sessions know.
+    pub(crate) fn new(lake: Lake, current: Arc<Current>) -> Self {
+        Self {
+            lake,
+            current,
+            pinned: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> Option<Option<Arc<Publication>>> {
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, publication) = pinned.as_ref()?;
+        (at.elapsed() < PLANNING).then(|| publication.as_ref().map(Arc::clone))
+    }
+
+    fn set(&self, to: Option<(Instant, Option<Arc<Publication>>)>) {
+        *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    async fn publication(&self) -> crate::Result<Option<Arc<Publication>>> {
+        if let Some(held) = self.held() {
+            return Ok(held);
+        }
+        let found = self.current.look(&self.lake).await?;
+        self.set(Some((Instant::now(), found.as_ref().map(Arc::clone))));
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Versions for Pin {
+    fn names(&self, schema: &str) -> Vec<String> {
+        if schema == "raw" {
+            return landed_names();
+        }
+        let seen = self.current.seen();
+        let tables = seen.iter().flat_map(|it| it.tables.keys());
+        tables
+            .filter_map(|it| it.split_once('.'))
+            .filter(|it| it.0 == schema)
+            .map(|it| it.1.to_owned())
+            .collect()
+    }
+
+    async fn at(&self, table: &str) -> crate::Result<Option<At>> {
+        if table.starts_with("raw.") {
+            return Ok(landed(table).map(At::Newest));
+        }
+        let publication = self.publication().await?;
+        let version = publication.and_then(|it| it.tables.get(table).copied());
+        Ok(version.map(At::Version))
+    }
+}
+
+/// Lets go of the pin once a query has named all its tables: the analyzer runs right after.
+#[derive(Debug)]
+pub(crate) struct EndOfPlanning(pub(crate) Arc<Pin>);
+
+impl AnalyzerRule for EndOfPlanning {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        self.0.set(None);
+        Ok(plan)
+    }
+
+    fn name(&self) -> &str {
+        "end_of_planning"
+    }
+}

@@ -1,0 +1,233 @@
+//! The warehouse itself: opened over a lake and a folder of models, it builds, and it answers.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use datafusion::{
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::{FairSpillPool, TrackConsumersPool},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    prelude::SessionContext,
+};
+use lake::Lake;
+use tokio::sync::Mutex;
+
+use crate::{
+    Error, Result,
+    build::{BuildEvent, BuildReport, Builder, Candidates, Computed},
+    models::{Catalog, SCHEMAS},
+    publication::Publication,
+    session::{self, Current, EndOfPlanning, Ops, Pin, Tables, Versions},
+};
+
+/// How a warehouse works.
+#[derive(Debug, Clone)]
+pub struct WarehouseSettings {
+    /// In how many parts a query runs.
+    pub threads: usize,
+    /// How many models are computed side by side.
+    pub models_at_once: usize,
+    /// Bytes that queries and builds may hold together; sorts and aggregates beyond it go to disk. `None` is
+    /// no limit.
+    pub memory_limit: Option<usize>,
+    /// Where they go; the system's place for temporary files where left out.
+    pub spill: Option<PathBuf>,
+    /// The folder with the definitions; `definitions` beside the models where left out.
+    pub definitions: Option<PathBuf>,
+    /// What time it is, for publications.
+    pub now: fn() -> DateTime<Utc>,
+}
+
+impl Default for WarehouseSettings {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
+            models_at_once: 4,
+            memory_limit: None,
+            spill: None,
+            definitions: None,
+            now: Utc::now,
+        }
+    }
+}
+
+/// Models over a lake. Cheap to clone; clones are the same warehouse.
+#[derive(Clone)]
+pub struct Warehouse {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    lake: Lake,
+    catalog: Arc<Catalog>,
+    settings: WarehouseSettings,
+    runtime: Arc<RuntimeEnv>,
+    current: Arc<Current>,
+    /// Builds of one process take turns.
+    computed: Mutex<Computed>,
+}
+
+impl fmt::Debug for Warehouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Warehouse")
+            .field("lake", &self.inner.lake)
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of a table for its readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableDoc {
+    /// What it holds.
+    pub doc: String,
+    /// The columns that tell its rows apart.
+    pub grain: Vec<String>,
+    /// Each column with what it holds, in order.
+    pub columns: Vec<(String, String)>,
+}
+
+impl Warehouse {
+    /// Opens the warehouse with the models of a folder: `<models>/<schema>/<name>.sql`.
+    ///
+    /// # Errors
+    /// [`Error::Models`] with every mistake in the files, [`Error::Settings`].
+    pub async fn open(lake: Lake, models: &Path, settings: WarehouseSettings) -> Result<Self> {
+        let definitions = match &settings.definitions {
+            Some(folder) => folder.clone(),
+            None => models.with_file_name("definitions"),
+        };
+        let catalog = Arc::new(Catalog::read(models, &definitions)?);
+        let runtime = runtime(&settings)?;
+        let current = Arc::new(Current::default());
+        current.look(&lake).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                lake,
+                catalog,
+                settings,
+                runtime,
+                current,
+                computed: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Computes what changed since the last publication, checks it, and publishes everything together if no
+    /// check stops it. What is served meanwhile, and after a failure, is the last publication.
+    ///
+    /// # Errors
+    /// Only what keeps a build from running at all, such as a lake that cannot be reached; failed checks and
+    /// models are in the report.
+    pub async fn build(
+        &self,
+        observe: &(dyn Fn(BuildEvent) + Send + Sync),
+    ) -> Result<BuildReport> {
+        let mut computed = self.inner.computed.lock().await;
+        let session = |candidates: Arc<Candidates>| self.inner.build_session(candidates);
+        let builder = Builder {
+            lake: &self.inner.lake,
+            catalog: &self.inner.catalog,
+            at_once: self.inner.settings.models_at_once.max(1),
+            now: self.inner.settings.now,
+            session: &session,
+            observe,
+        };
+        let report = Box::pin(builder.run(&mut computed)).await?;
+        if report.is_publishable() {
+            // All is published, and kept from there on.
+            computed.clear();
+        }
+        self.inner.current.look(&self.inner.lake).await?;
+        Ok(report)
+    }
+
+    /// A new session: `raw` as landed, `core` and `mart` as published, `ref`, `ops`. Each query sees one
+    /// publication, the current one when it is planned.
+    ///
+    /// Sessions share nothing but memory and what they know of tables.
+    pub async fn session(&self) -> Result<SessionContext> {
+        let inner = &self.inner;
+        inner.current.look(&inner.lake).await?;
+        let pin = Arc::new(Pin::new(inner.lake.clone(), Arc::clone(&inner.current)));
+        let ctx = inner.open(Arc::<Pin>::clone(&pin))?;
+        ctx.add_analyzer_rule(Arc::new(EndOfPlanning(pin)));
+        Ok(ctx)
+    }
+
+    /// The current publication, if there is one yet.
+    pub async fn publication(&self) -> Result<Option<Publication>> {
+        let found = self.inner.current.look(&self.inner.lake).await?;
+        Ok(found.map(|it| it.as_ref().clone()))
+    }
+
+    /// Every table the warehouse builds, with what it and its columns hold.
+    pub fn docs(&self) -> BTreeMap<String, TableDoc> {
+        let nodes = self.inner.catalog.nodes().iter();
+        let own = |(name, doc): (&str, &str)| (name.to_owned(), doc.to_owned());
+        nodes
+            .map(|(table, node)| {
+                let doc = TableDoc {
+                    doc: node.doc().to_owned(),
+                    grain: node.grain().to_vec(),
+                    columns: node.columns().into_iter().map(own).collect(),
+                };
+                (table.clone(), doc)
+            })
+            .collect()
+    }
+}
+
+impl Inner {
+    fn build_session(&self, candidates: Arc<Candidates>) -> Result<SessionContext> {
+        self.open(candidates)
+    }
+
+    fn open(&self, versions: Arc<dyn Versions>) -> Result<SessionContext> {
+        let mut schemas = Vec::new();
+        for schema in ["raw"].into_iter().chain(SCHEMAS) {
+            let tables: Arc<dyn datafusion::catalog::SchemaProvider> = Arc::new(Tables {
+                schema,
+                lake: self.lake.clone(),
+                versions: Arc::clone(&versions),
+            });
+            schemas.push((schema, tables));
+        }
+        let failed = |err| Error::query("opening a session", err);
+        schemas.push(("ref", session::reference_schema(self.catalog.definitions()).map_err(failed)?));
+        schemas.push((
+            "ops",
+            Arc::new(Ops {
+                lake: self.lake.clone(),
+                catalog: Arc::clone(&self.catalog),
+            }),
+        ));
+        let config = session::config(Some(self.settings.threads));
+        session::open(config, Arc::clone(&self.runtime), schemas).map_err(failed)
+    }
+}
+
+/// One memory pool for everything the warehouse runs.
+fn runtime(settings: &WarehouseSettings) -> Result<Arc<RuntimeEnv>> {
+    let mut builder = RuntimeEnvBuilder::new();
+    if let Some(bytes) = settings.memory_limit {
+        let named = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
+        let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);
+        builder = builder.with_memory_pool(Arc::new(pool));
+    }
+    if let Some(folder) = &settings.spill {
+        let mode = DiskManagerMode::Directories(vec![folder.clone()]);
+        builder = builder.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
+    }
+    builder
+        .build_arc()
+        .map_err(|err| Error::Settings(format!("spill folder: {err}")))
+}

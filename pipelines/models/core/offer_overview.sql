@@ -1,0 +1,223 @@
+-- doc: The half-yearly overview of offer quality, complete: for those allowed to see small cells. The published one is
+--     mart.offer_overview.
+-- grain: municipality_code, period, offer_id, target_group
+-- partition_by: municipality_code
+-- definition: age_group@1, complaints@1, complaints_per_100@1, effect_1m@1, effect_3m@1, finished@1, in_offer@1,
+--     overview_period@1, prior_weeks@1, response_rate@1, satisfaction_mean@1, satisfaction_share@1, smiley@1
+-- check: finished_adds_up: finished = effect_3m_n + pending + lost
+-- check: shares_are_fractions: coalesce(effect_1m, 0) between 0 and 1 and coalesce(effect_3m, 0) between 0 and 1 and
+--     coalesce(satisfaction_share, 0) between 0 and 1 and coalesce(response_rate, 0) between 0 and 1
+with last_period as (
+    select municipality_code, max(half_number) as half_number
+    from core.overview_period
+    group by municipality_code
+),
+participation as (
+    select
+        o.municipality_code,
+        o.offer_id,
+        o.target_group,
+        o.citizen_id,
+        o.participation_id,
+        o.start_date,
+        o.end_date,
+        o.age_group,
+        o.prior_weeks,
+        o.effect_1m,
+        o.effect_3m,
+        c.exit_date,
+        date_part('year', o.start_date) * 2 + (date_part('month', o.start_date) - 1) / 6 as start_half,
+        date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6 as end_half,
+        l.half_number as last_half
+    from core.participation_outcome as o
+    join last_period as l on l.municipality_code = o.municipality_code
+    left join core.citizen as c on c.citizen_id = o.citizen_id
+),
+-- One row for each half-year in which the participation runs on some day.
+running as (
+    select *, unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
+    from participation
+),
+-- A citizen counts once in a cell: the latest start says what was known before, the latest end what came after.
+group_member as (
+    select
+        r.municipality_code,
+        r.half_number,
+        r.offer_id,
+        r.target_group,
+        r.citizen_id,
+        bool_or(
+            r.start_date <= d.stock_day
+            and (r.end_date is null or r.end_date >= d.stock_day)
+            and (r.exit_date is null or r.exit_date > d.stock_day)
+        ) as in_offer,
+        max(r.start_date) as start_date,
+        last_value(r.participation_id order by r.start_date, r.participation_id) as started_id,
+        last_value(r.age_group order by r.start_date, r.participation_id) as age_group,
+        last_value(r.prior_weeks order by r.start_date, r.participation_id) as prior_weeks,
+        max(r.end_date) filter (where r.end_half = r.half_number) as end_date,
+        last_value(r.start_date order by r.end_date, r.start_date, r.participation_id)
+            filter (where r.end_half = r.half_number) as ended_start_date,
+        last_value(r.participation_id order by r.end_date, r.start_date, r.participation_id)
+            filter (where r.end_half = r.half_number) as ended_id,
+        last_value(r.effect_1m order by r.end_date, r.start_date, r.participation_id)
+            filter (where r.end_half = r.half_number) as effect_1m,
+        last_value(r.effect_3m order by r.end_date, r.start_date, r.participation_id)
+            filter (where r.end_half = r.half_number) as effect_3m
+    from running as r
+    join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
+    group by r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id
+),
+member as (
+    select
+        municipality_code, half_number, offer_id, target_group,
+        in_offer, age_group, prior_weeks, end_date, effect_1m, effect_3m
+    from group_member
+    union all
+    select
+        municipality_code,
+        half_number,
+        offer_id,
+        'all' as target_group,
+        bool_or(in_offer) as in_offer,
+        last_value(age_group order by start_date, started_id) as age_group,
+        last_value(prior_weeks order by start_date, started_id) as prior_weeks,
+        max(end_date) as end_date,
+        last_value(effect_1m order by end_date, ended_start_date, ended_id) filter (where end_date is not null) as effect_1m,
+        last_value(effect_3m order by end_date, ended_start_date, ended_id) filter (where end_date is not null) as effect_3m
+    from group_member
+    group by municipality_code, half_number, offer_id, citizen_id
+),
+counted as (
+    select
+        municipality_code,
+        half_number,
+        offer_id,
+        target_group,
+        count(*) as participants,
+        count(*) filter (where in_offer) as in_offer,
+        count(end_date) as finished,
+        count(*) filter (where age_group = '<30') as under_30,
+        count(*) filter (where age_group = '30+') as aged_30_plus,
+        count(*) filter (where age_group = 'unknown') as age_unknown,
+        avg(prior_weeks) as prior_weeks_mean,
+        median(prior_weeks) as prior_weeks_median,
+        count(*) filter (where effect_1m = 'success') as success_1m,
+        count(*) filter (where effect_1m in ('success', 'failure')) as effect_1m_n,
+        count(*) filter (where effect_3m = 'success') as success_3m,
+        count(*) filter (where effect_3m in ('success', 'failure')) as effect_3m_n,
+        count(*) filter (where effect_3m = 'pending') as pending,
+        count(*) filter (where effect_3m = 'lost') as lost
+    from member
+    group by municipality_code, half_number, offer_id, target_group
+),
+answer as (
+    select municipality_code, offer_id, target_group, invited_date, answered_date, satisfaction
+    from core.survey_answer
+    where offer_id is not null and target_group is not null
+    union all
+    select municipality_code, offer_id, 'all' as target_group, invited_date, answered_date, satisfaction
+    from core.survey_answer
+    where offer_id is not null
+),
+satisfied as (
+    select
+        municipality_code,
+        half_year(answered_date) as period,
+        offer_id,
+        target_group,
+        count(*) filter (where satisfaction >= 4) as satisfied,
+        count(satisfaction) as answers,
+        avg(satisfaction) as satisfaction_mean
+    from answer
+    where answered_date is not null
+    group by municipality_code, half_year(answered_date), offer_id, target_group
+),
+invited as (
+    select
+        municipality_code,
+        half_year(invited_date) as period,
+        offer_id,
+        target_group,
+        cast(count(answered_date) as double) / count(*) as response_rate
+    from answer
+    group by municipality_code, half_year(invited_date), offer_id, target_group
+),
+complaint as (
+    select municipality_code, half_year(received_date) as period, offer_id, count(*) as complaints
+    from core.complaint
+    where offer_id is not null
+    group by municipality_code, half_year(received_date), offer_id
+),
+reported as (
+    select
+        municipality_code,
+        max(complete_through) filter (where entity = 'benefit_spell') as benefit_spell,
+        max(complete_through) filter (where entity = 'complaint') as complaint,
+        max(complete_through) filter (where entity = 'survey_response') as survey_response
+    from core.horizon
+    group by municipality_code
+)
+select
+    c.municipality_code,  -- Municipality.
+    d.period,  -- Half-year, such as 2010H1.
+    c.offer_id,  -- The offer.
+    c.target_group,  -- Target group, or all of them together.
+    o.name as offer_name,  -- Name of the offer.
+    o.provider_id,  -- Who delivers it.
+    p.name as provider_name,  -- Name of the provider.
+    p.kind as provider_kind,  -- external_supplier, other_actor, employment_centre or education.
+    o.package,  -- Offer package.
+    c.in_offer,  -- Citizens in the offer on the last day of the period (on the horizon, in the period that holds it).
+    c.finished,  -- Citizens who ended in the period.
+    c.under_30,  -- Citizens in the offer on some day of the period who were under 30 at the start.
+    c.aged_30_plus,  -- The same, 30 or more.
+    c.age_unknown,  -- The same, birth year unknown.
+    c.prior_weeks_mean,  -- Weeks of public support before the start, mean over the same citizens.
+    c.prior_weeks_median,  -- The same, median.
+    cast(c.success_1m as double) / nullif(c.effect_1m_n, 0) as effect_1m,  -- Share self-supporting one month after the end, of those who ended in the period.
+    c.effect_1m_n,  -- Citizens behind effect_1m.
+    wilson_low(c.success_1m, c.effect_1m_n) as effect_1m_low,  -- Lower end of its 95 % interval.
+    wilson_high(c.success_1m, c.effect_1m_n) as effect_1m_high,  -- Upper end of its 95 % interval.
+    cast(c.success_3m as double) / nullif(c.effect_3m_n, 0) as effect_3m,  -- Share self-supporting three months after the end, of those who ended in the period.
+    c.effect_3m_n,  -- Citizens behind effect_3m.
+    wilson_low(c.success_3m, c.effect_3m_n) as effect_3m_low,  -- Lower end of its 95 % interval.
+    wilson_high(c.success_3m, c.effect_3m_n) as effect_3m_high,  -- Upper end of its 95 % interval.
+    c.pending,  -- Citizens whose three months are not over by the horizon.
+    c.lost,  -- Citizens who died, emigrated or were pensioned within the three months.
+    cast(s.satisfied as double) / nullif(s.answers, 0) as satisfaction_share,  -- Answers 4 and 5 among those given in the period.
+    coalesce(s.answers, case when r.survey_response is not null then 0 end) as satisfaction_share_n,  -- Answers behind it; null where none came and surveys are not known to be complete.
+    wilson_low(s.satisfied, s.answers) as satisfaction_share_low,  -- Lower end of its 95 % interval.
+    wilson_high(s.satisfied, s.answers) as satisfaction_share_high,  -- Upper end of its 95 % interval.
+    s.satisfaction_mean,  -- Mean of the same answers, 1 to 5.
+    i.response_rate,  -- Share answered of the invitations sent in the period.
+    coalesce(k.complaints, case when r.complaint is not null then 0 end) as complaints,  -- Complaints about the offer received in the period, whatever the target group; null where none came and complaints are not known to be complete.
+    100.0 * coalesce(k.complaints, case when r.complaint is not null then 0 end) / t.participants as complaints_per_100,  -- The same per 100 citizens in the offer in the period.
+    y.smiley,  -- Smiley of the offer on the last day of the period.
+    false as suppressed,  -- Nothing is hidden here.
+    'age_group@1, complaints@1, complaints_per_100@1, effect_1m@1, effect_3m@1, finished@1, in_offer@1, overview_period@1, prior_weeks@1, response_rate@1, satisfaction_mean@1, satisfaction_share@1, smiley@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
+    r.benefit_spell as data_through  -- Horizon of public support: outcomes are known to this day; null where none is reported.
+from counted as c
+join core.overview_period as d on d.municipality_code = c.municipality_code and d.half_number = c.half_number
+join counted as t
+    on t.municipality_code = c.municipality_code
+    and t.half_number = c.half_number
+    and t.offer_id = c.offer_id
+    and t.target_group = 'all'
+left join core.offer as o on o.offer_id = c.offer_id
+left join core.provider as p on p.provider_id = o.provider_id
+left join satisfied as s
+    on s.municipality_code = c.municipality_code
+    and s.period = d.period
+    and s.offer_id = c.offer_id
+    and s.target_group = c.target_group
+left join invited as i
+    on i.municipality_code = c.municipality_code
+    and i.period = d.period
+    and i.offer_id = c.offer_id
+    and i.target_group = c.target_group
+left join complaint as k
+    on k.municipality_code = c.municipality_code and k.period = d.period and k.offer_id = c.offer_id
+left join core.smiley as y
+    on y.municipality_code = c.municipality_code and y.offer_id = c.offer_id and y.day = d.last_day
+left join reported as r on r.municipality_code = c.municipality_code

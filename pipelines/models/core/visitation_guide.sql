@@ -1,0 +1,183 @@
+-- doc: What an offer did for citizens lately, complete: for those allowed to see small cells. The published one is
+--     mart.visitation_guide.
+-- grain: municipality_code, offer_id, target_group
+-- partition_by: municipality_code
+-- definition: closer_to_job_share@1, effect_3m_sustained@1, effect_7m@1, guide_window@1, price_per_success@1,
+--     satisfaction_share@1, smiley@1, workplace_share_guide@1
+-- check: shares_are_fractions: coalesce(effect_3m_sustained, 0) between 0 and 1 and coalesce(effect_7m, 0) between 0 and 1
+--     and coalesce(workplace_share, 0) between 0 and 1 and coalesce(satisfaction_share, 0) between 0 and 1 and
+--     coalesce(closer_to_job_share, 0) between 0 and 1
+with horizon as (
+    select municipality_code, complete_through from core.horizon where entity = 'benefit_spell'
+),
+reported as (
+    select municipality_code from core.horizon where entity = 'survey_response'
+),
+participation as (
+    select
+        o.municipality_code,
+        o.offer_id,
+        o.target_group,
+        o.citizen_id,
+        o.participation_id,
+        o.start_date,
+        o.end_date,
+        p.workplace,
+        o.effect_3m_sustained,
+        o.effect_7m,
+        h.complete_through,
+        (
+            o.end_date > add_months(add_months(h.complete_through, -3), -12)
+            and o.end_date <= add_months(h.complete_through, -3)
+        ) as in_3m,
+        (
+            o.start_date > add_months(add_months(h.complete_through, -7), -12)
+            and o.start_date <= add_months(h.complete_through, -7)
+        ) as in_7m,
+        (o.end_date > add_months(h.complete_through, -12) and o.end_date <= h.complete_through) as in_12m
+    from core.participation_outcome as o
+    join core.participation as p on p.participation_id = o.participation_id
+    left join horizon as h on h.municipality_code = o.municipality_code
+),
+recent as (
+    select municipality_code, offer_id, target_group, citizen_id, participation_id, start_date, end_date,
+        workplace, effect_3m_sustained, effect_7m, in_3m, in_7m, in_12m
+    from participation
+    where in_3m or in_7m or in_12m
+    union all
+    select municipality_code, offer_id, 'all' as target_group, citizen_id, participation_id, start_date, end_date,
+        workplace, effect_3m_sustained, effect_7m, in_3m, in_7m, in_12m
+    from participation
+    where in_3m or in_7m or in_12m
+),
+-- Within one cell a citizen counts once, by the latest anchor in the window.
+citizen as (
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        citizen_id,
+        last_value(effect_3m_sustained order by end_date, start_date, participation_id) filter (where in_3m) as effect_3m_sustained,
+        last_value(cast(end_date as int) - cast(start_date as int) + 1 order by end_date, start_date, participation_id)
+            filter (where in_3m) as days,
+        last_value(effect_7m order by start_date, participation_id) filter (where in_7m) as effect_7m,
+        last_value(workplace order by end_date, start_date, participation_id) filter (where in_12m) as workplace
+    from recent
+    group by municipality_code, offer_id, target_group, citizen_id
+),
+counted as (
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        count(*) filter (where effect_3m_sustained = 'success') as success_3m,
+        count(*) filter (where effect_3m_sustained in ('success', 'failure')) as n_3m,
+        sum(days) filter (where effect_3m_sustained in ('success', 'failure')) as days,
+        count(*) filter (where effect_7m = 'success') as success_7m,
+        count(*) filter (where effect_7m in ('success', 'failure')) as n_7m,
+        count(*) filter (where workplace <> 'none') as at_workplace,
+        count(workplace) as n_workplace
+    from citizen
+    group by municipality_code, offer_id, target_group
+),
+ever as (
+    select distinct municipality_code, offer_id, target_group, complete_through from participation
+    union all
+    select distinct municipality_code, offer_id, 'all' as target_group, complete_through from participation
+),
+answer as (
+    select a.municipality_code, a.offer_id, a.target_group, a.satisfaction, a.closer_to_job
+    from core.survey_answer as a
+    join horizon as h on h.municipality_code = a.municipality_code
+    where a.answered_date > add_months(h.complete_through, -12) and a.answered_date <= h.complete_through
+),
+answered as (
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        count(*) filter (where satisfaction >= 4) as satisfied,
+        count(satisfaction) as n_satisfied,
+        count(*) filter (where closer_to_job >= 4) as closer,
+        count(closer_to_job) as n_closer
+    from (
+        select municipality_code, offer_id, target_group, satisfaction, closer_to_job
+        from answer
+        where offer_id is not null and target_group is not null
+        union all
+        select municipality_code, offer_id, 'all' as target_group, satisfaction, closer_to_job
+        from answer
+        where offer_id is not null
+    ) as attributed
+    group by municipality_code, offer_id, target_group
+),
+guide as (
+    select
+        e.municipality_code,
+        e.offer_id,
+        e.target_group,
+        e.complete_through,
+        c.success_3m,
+        c.days,
+        c.success_7m,
+        c.at_workplace,
+        a.satisfied,
+        a.closer,
+        -- Zero only where it is known: nothing is counted before the municipality has a horizon.
+        coalesce(c.n_3m, case when e.complete_through is not null then 0 end) as n_3m,
+        coalesce(c.n_7m, case when e.complete_through is not null then 0 end) as n_7m,
+        coalesce(c.n_workplace, case when e.complete_through is not null then 0 end) as n_workplace,
+        coalesce(a.n_satisfied, case when e.complete_through is not null and r.municipality_code is not null then 0 end)
+            as n_satisfied,
+        coalesce(a.n_closer, case when e.complete_through is not null and r.municipality_code is not null then 0 end)
+            as n_closer
+    from ever as e
+    left join counted as c
+        on c.municipality_code = e.municipality_code and c.offer_id = e.offer_id and c.target_group = e.target_group
+    left join answered as a
+        on a.municipality_code = e.municipality_code and a.offer_id = e.offer_id and a.target_group = e.target_group
+    left join reported as r on r.municipality_code = e.municipality_code
+)
+select
+    g.municipality_code,  -- Municipality.
+    g.offer_id,  -- The offer.
+    g.target_group,  -- Target group, or all of them together.
+    o.name as offer_name,  -- Name of the offer.
+    p.name as provider_name,  -- Name of the provider.
+    o.package,  -- Offer package.
+    o.price_per_week_dkk,  -- Price of a week, in kroner.
+    o.hours_per_week_min,  -- Hours a week, at least.
+    o.hours_per_week_max,  -- Hours a week, at most.
+    o.weeks_min,  -- Weeks, at least.
+    o.weeks_max,  -- Weeks, at most.
+    o.accessible,  -- Whether citizens with a disability can use it.
+    cast(g.success_3m as double) / nullif(g.n_3m, 0) as effect_3m_sustained,  -- Share self-supporting on every day of the three months after the end; ended in the 12 months up to three months before the horizon.
+    g.n_3m as effect_3m_sustained_n,  -- Citizens behind it.
+    wilson_low(g.success_3m, g.n_3m) as effect_3m_sustained_low,  -- Lower end of its 95 % interval.
+    wilson_high(g.success_3m, g.n_3m) as effect_3m_sustained_high,  -- Upper end of its 95 % interval.
+    cast(g.success_7m as double) / nullif(g.n_7m, 0) as effect_7m,  -- Share self-supporting in three of the seven months after the start; started in the 12 months up to seven months before the horizon.
+    g.n_7m as effect_7m_n,  -- Citizens behind it.
+    wilson_low(g.success_7m, g.n_7m) as effect_7m_low,  -- Lower end of its 95 % interval.
+    wilson_high(g.success_7m, g.n_7m) as effect_7m_high,  -- Upper end of its 95 % interval.
+    cast(g.at_workplace as double) / nullif(g.n_workplace, 0) as workplace_share,  -- Share at a work place (internship or wage subsidy); ended in the 12 months up to the horizon.
+    g.n_workplace as workplace_share_n,  -- Citizens behind it.
+    wilson_low(g.at_workplace, g.n_workplace) as workplace_share_low,  -- Lower end of its 95 % interval.
+    wilson_high(g.at_workplace, g.n_workplace) as workplace_share_high,  -- Upper end of its 95 % interval.
+    cast(g.satisfied as double) / nullif(g.n_satisfied, 0) as satisfaction_share,  -- Answers 4 and 5 on satisfaction, in the 12 months up to the horizon.
+    g.n_satisfied as satisfaction_share_n,  -- Answers behind it.
+    wilson_low(g.satisfied, g.n_satisfied) as satisfaction_share_low,  -- Lower end of its 95 % interval.
+    wilson_high(g.satisfied, g.n_satisfied) as satisfaction_share_high,  -- Upper end of its 95 % interval.
+    cast(g.closer as double) / nullif(g.n_closer, 0) as closer_to_job_share,  -- Answers 4 and 5 on being brought closer to a job, in the same 12 months.
+    g.n_closer as closer_to_job_share_n,  -- Answers behind it.
+    wilson_low(g.closer, g.n_closer) as closer_to_job_share_low,  -- Lower end of its 95 % interval.
+    wilson_high(g.closer, g.n_closer) as closer_to_job_share_high,  -- Upper end of its 95 % interval.
+    cast(o.price_per_week_dkk as double) * g.days / 7 / nullif(g.success_3m, 0) as price_per_success_dkk,  -- Price of the weeks of the citizens behind effect_3m_sustained, per success; null without one.
+    y.smiley,  -- Smiley of the offer on the horizon.
+    false as suppressed,  -- Nothing is hidden here.
+    'closer_to_job_share@1, effect_3m_sustained@1, effect_7m@1, guide_window@1, price_per_success@1, satisfaction_share@1, smiley@1, workplace_share_guide@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
+    g.complete_through as data_through  -- Horizon of public support, which the windows are counted back from; null where none is reported.
+from guide as g
+left join core.offer as o on o.offer_id = g.offer_id
+left join core.provider as p on p.provider_id = o.provider_id
+left join core.smiley as y
+    on y.municipality_code = g.municipality_code and y.offer_id = g.offer_id and y.day = g.complete_through

@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# Starts and stops one real Apache Kafka broker for tests: a single node, KRaft, on this machine's Java.
+#
+#   broker.sh start [port]   prints host:port of a broker that is ready; a running one is reused
+#   broker.sh stop           stops it and removes its data
+#
+# Exit code 3: Java, Maven or the network is missing, and standard error says which.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pejl/kafka
+jars=$cache/jars
+run=$cache/run
+start_seconds=90
+
+say() { echo "broker.sh: $*" >&2; }
+
+missing() {
+    say "$*"
+    exit 3
+}
+
+check_java() {
+    command -v java > /dev/null || missing "Java is missing; Kafka needs 17 or newer"
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge 17 ] || missing "this Java is version ${version:-unknown}; Kafka needs 17 or newer"
+}
+
+# Copies the server and its dependencies out of Maven Central, once per version of pom.xml.
+fetch() {
+    local stamp
+    stamp=$(cksum < "$here/pom.xml")
+    if [ "$(cat "$jars/.stamp" 2>/dev/null)" = "$stamp" ]; then
+        return
+    fi
+    command -v mvn > /dev/null || missing "Maven (mvn) is missing; it is needed once, to fetch Kafka"
+    say "fetching Kafka from Maven Central (about 45 MB, once)"
+    local fetched
+    fetched=$(mktemp -d "$cache/jars.XXXXXX")
+    if ! mvn -B -q -f "$here/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$fetched" > "$cache/maven.txt" 2>&1; then
+        rm -rf "$fetched"
+        { grep -m 1 ERROR "$cache/maven.txt" || true; } >&2
+        missing "Kafka could not be fetched from Maven Central; see $cache/maven.txt"
+    fi
+    echo "$stamp" > "$fetched/.stamp"
+    rm -rf "$jars"
+    mv "$fetched" "$jars"
+}
+
+listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
+
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if ! listens "$port"; then
+            echo "$port"
+            return
+        fi
+    done
+}
+
+# Whether the process that start left behind is still our Kafka; process ids are reused.
+alive() {
+    local pid
+    pid=$(cat "$run/pid" 2> /dev/null) || return 1
+    tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q "kafka.Kafka $run/" \
+        || ps -p "$pid" -o args= 2> /dev/null | grep -q "kafka.Kafka $run/"
+}
+
+properties() {
+    local port=$1 controller=$2
+    cat << EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+log.dirs=$run/data
+num.io.threads=4
+num.network.threads=2
+num.partitions=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+min.insync.replicas=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+EOF
+}
+
+start() {
+    if alive; then
+        cat "$run/address"
+        return
+    fi
+    check_java
+    fetch
+    rm -rf "$run"
+    mkdir -p "$run"
+    local port=${1:-$(free_port)}
+    if listens "$port"; then
+        say "port $port is taken"
+        exit 1
+    fi
+    properties "$port" "$(free_port)" > "$run/server.properties"
+    # The cluster id is 16 bytes in base64.
+    if ! java -cp "$jars/*" kafka.tools.StorageTool format \
+        --cluster-id cGVqbC10ZXN0LWthZmthMQ --config "$run/server.properties" > "$run/format.txt" 2>&1; then
+        cat "$run/format.txt" >&2
+        exit 1
+    fi
+    # None of our pipes and locks: whoever waits for this script must not wait for the broker.
+    nohup java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+        -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+        -Dorg.slf4j.simpleLogger.showDateTime=true \
+        -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info \
+        -cp "$jars/*" kafka.Kafka "$run/server.properties" \
+        > "$run/server.txt" 2>&1 < /dev/null 9>&- &
+    echo $! > "$run/pid"
+    local deadline=$((SECONDS + start_seconds))
+    until grep -qs "Kafka Server started" "$run/server.txt" && listens "$port"; do
+        if ! alive && ! kill -0 "$(cat "$run/pid")" 2> /dev/null; then
+            tail -n 20 "$run/server.txt" >&2
+            say "Kafka ended while starting; its log is $run/server.txt"
+            exit 1
+        fi
+        if [ "$SECONDS" -ge "$deadline" ]; then
+            tail -n 20 "$run/server.txt" >&2
+            stop
+            say "Kafka was not ready within $start_seconds s"
+            exit 1
+        fi
+        sleep 0.2
+    done
+    echo "127.0.0.1:$port" | tee "$run/address"
+}
+
+stop() {
+    if alive; then
+        local pid deadline
+        pid=$(cat "$run/pid")
+        # Nothing in it is kept, so it need not shut down in order.
+        kill -9 "$pid"
+        deadline=$((SECONDS + 10))
+        while alive && [ "$SECONDS" -lt "$deadline" ]; do
+            sleep 0.1
+        done
+    fi
+    rm -rf "$run"
+}
+
+# Two of us at once would take each other's place.
+mkdir -p "$cache"
+if command -v flock > /dev/null; then
+    exec 9> "$cache/lock"
+    flock 9
+fi
+
+case "${1:-}" in
+    start) start "${2:-}" ;;
+    stop) stop ;;
+    *)
+        say "use: broker.sh start [port] | stop"
+        exit 2
+        ;;
+esac

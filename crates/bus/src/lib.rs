@@ -196,17 +196,25 @@ fn check_topic(name: &str, partitions: i32) -> Result<()> {
         )));
     }
     if partitions < 1 {
-        return Err(Error::Settings(format!("topic `{name}` needs at least one partition, not {partitions}")));
+        return Err(Error::Settings(format!(
+            "topic `{name}` needs at least one partition, not {partitions}"
+        )));
     }
     Ok(())
 }
 
 fn check_size(topic: &str, record: &Record) -> Result<()> {
     let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
+    let headers = record
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
     let bytes = len(&record.key) + len(&record.value) + headers.sum::<usize>();
     if bytes > MAX_RECORD_BYTES {
-        return Err(Error::TooLarge { topic: topic.to_owned(), bytes });
+        return Err(Error::TooLarge {
+            topic: topic.to_owned(),
+            bytes,
+        });
     }
     Ok(())
 }

@@ -4,7 +4,9 @@
 ///
 /// Source: `BuiltInPartitioner.partitionForKey` and `Utils.murmur2` of Apache Kafka.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    (murmur2(key) & 0x7fff_ffff).checked_rem(partitions).unwrap_or(0)
+    (murmur2(key) & 0x7fff_ffff)
+        .checked_rem(partitions)
+        .unwrap_or(0)
 }
 
 /// MurmurHash2, 32 bits, with Kafka's seed.
@@ -46,7 +48,10 @@ mod tests {
             ("foobar", -790332482),
             ("a-little-bit-long-string", -985981536),
             ("a-little-bit-longer-string", -1486304829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58897971,
+            ),
             ("abc", 479470107),
             (r#"["101","2010-01-01","all"]"#, -288857465),
             ("Ærøskøbing", 210417311),
@@ -57,7 +62,10 @@ mod tests {
 
     #[test]
     fn partitions_are_within_the_topic() {
-        assert_eq!(partition_of(b"21", 12), ((-973932308_i32) & 0x7fff_ffff) % 12);
+        assert_eq!(
+            partition_of(b"21", 12),
+            ((-973932308_i32) & 0x7fff_ffff) % 12
+        );
         assert!((0..1000).all(|i: i32| (0..7).contains(&partition_of(&i.to_be_bytes(), 7))));
         assert_eq!(partition_of(b"anything", 1), 0);
     }

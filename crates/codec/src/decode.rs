@@ -1,6 +1,6 @@
 //! Values to batch, and which values could not be read.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -223,12 +223,12 @@ fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Strin
                 .column_by_name(field.name())
                 .ok_or_else(|| format!("column `{}` is missing", field.name()))?;
             if column.data_type() == field.data_type() {
-                return Ok(column.clone());
+                return Ok(Arc::clone(column));
             }
             cast(column, field.data_type()).map_err(|err| err.to_string())
         })
         .collect::<Result<Vec<ArrayRef>, String>>()?;
-    RecordBatch::try_new(schema.clone(), columns).map_err(|err| err.to_string())
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|err| err.to_string())
 }
 
 fn unreadable_header(fingerprint: Option<u64>) -> String {

@@ -36,7 +36,10 @@ pub fn encode(entity: &Entity, batch: &RecordBatch) -> Result<Vec<Bytes>> {
     }
     for (field, column) in expected.fields().iter().zip(batch.columns()) {
         if !field.is_nullable() && column.null_count() > 0 {
-            return Err(wrong(format!("required column `{}` holds a null", field.name())));
+            return Err(wrong(format!(
+                "required column `{}` holds a null",
+                field.name()
+            )));
         }
     }
 
@@ -46,6 +49,8 @@ pub fn encode(entity: &Entity, batch: &RecordBatch) -> Result<Vec<Bytes>> {
         .with_fingerprint_strategy(FingerprintStrategy::Rabin)
         .build_encoder::<AvroSoeFormat>()
         .map_err(|err| wrong(err.to_string()))?;
-    encoder.encode(batch).map_err(|err| wrong(err.to_string()))?;
+    encoder
+        .encode(batch)
+        .map_err(|err| wrong(err.to_string()))?;
     Ok(encoder.flush().iter().collect())
 }

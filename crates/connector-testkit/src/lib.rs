@@ -26,14 +26,14 @@ pub async fn conforms<C: Connector>(settings: Value) {
     let entry = entry::<C>();
     rejects_unknown_settings(&entry, &settings);
     let all = read_entry(&entry, &settings, None).await;
+    for batch in &all {
+        is_well_formed(&entry, batch);
+    }
     assert!(
         !rows(&all).is_empty(),
         "{}: the fixture yields no rows",
         entry.name
     );
-    for batch in &all {
-        is_well_formed(&entry, batch);
-    }
     assert!(
         all.last().unwrap().position.is_some(),
         "{}: the last batch has no position, so it is never stored",

@@ -9,6 +9,9 @@ use encoding_rs::Encoding;
 
 use crate::transcode::Transcode;
 
+use scan::{Scan, line_end, line_ends, scan, sniff};
+
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -173,28 +176,28 @@ impl<R: Read> Rows<R> {
     /// Steps over the first line of a broken row and tells where it stands in the buffer. What goes
     /// beyond the limit is passed over.
     fn first_line(&mut self, fault: Fault) -> io::Result<(usize, usize, Fault)> {
-        let rest = &self.buffer[self.start..];
-        if let Some((raw, next)) = line_end(rest, self.at_end) {
-            let begin = self.start;
-            self.step(next, 1);
-            return Ok((
-                begin,
-                raw,
-                if raw > MAX_ROW { Fault::TooLong } else { fault },
-            ));
+        loop {
+            let rest = &self.buffer[self.start..];
+            if let Some((raw, next)) = line_end(rest, self.at_end) {
+                let begin = self.start;
+                self.step(next, 1);
+                return Ok((begin, raw, fault));
+            }
+            if self.at_end {
+                let (begin, raw) = (self.start, rest.len());
+                self.start = self.buffer.len();
+                return Ok((begin, raw, fault));
+            }
+            if rest.len() > MAX_ROW {
+                let mut shown = rest[..MAX_ROW].to_vec();
+                self.skip_line()?;
+                shown.extend_from_slice(&self.buffer[self.start..]);
+                self.buffer = shown;
+                self.start = MAX_ROW;
+                return Ok((0, MAX_ROW, Fault::TooLong));
+            }
+            self.read_on()?;
         }
-        if self.at_end {
-            let (begin, raw) = (self.start, rest.len());
-            self.start = self.buffer.len();
-            return Ok((begin, raw, fault));
-        }
-        let mut shown = rest[..rest.len().min(MAX_ROW)].to_vec();
-        let raw = shown.len();
-        self.skip_line()?;
-        shown.extend_from_slice(&self.buffer[self.start..]);
-        self.buffer = shown;
-        self.start = raw;
-        Ok((0, raw, Fault::TooLong))
     }
 
     fn step(&mut self, bytes: usize, lines: u64) {
@@ -225,145 +228,4 @@ impl Fields {
             ends: &self.ends,
         })
     }
-}
-
-enum Scan {
-    /// A row of `raw` bytes; the one after it begins at `next`.
-    Row {
-        raw: usize,
-        next: usize,
-    },
-    Broken(Fault),
-    /// More is needed to tell, or there is nothing left.
-    End,
-}
-
-/// Reads one row at the start of `input`. `whole` says that nothing follows `input`.
-fn scan(input: &[u8], delimiter: u8, whole: bool, fields: &mut Fields) -> Scan {
-    fields.bytes.clear();
-    fields.ends.clear();
-    if input.is_empty() {
-        return Scan::End;
-    }
-    let mut at = 0;
-    loop {
-        if input.get(at) == Some(&b'"') {
-            match quoted(&input[at + 1..], whole, &mut fields.bytes) {
-                Ok(Some(length)) => at += 1 + length,
-                Ok(None) => return Scan::End,
-                Err(fault) => return Scan::Broken(fault),
-            }
-        } else {
-            let ends_field = |byte: &u8| *byte == delimiter || matches!(byte, b'\r' | b'\n');
-            let length = input[at..]
-                .iter()
-                .position(ends_field)
-                .unwrap_or(input.len() - at);
-            fields.bytes.extend_from_slice(&input[at..at + length]);
-            at += length;
-        }
-        fields.ends.push(fields.bytes.len());
-        match input.get(at) {
-            Some(byte) if *byte == delimiter => at += 1,
-            Some(b'\n') => {
-                return Scan::Row {
-                    raw: at,
-                    next: at + 1,
-                };
-            }
-            Some(b'\r') => match input.get(at + 1) {
-                Some(b'\n') => {
-                    return Scan::Row {
-                        raw: at,
-                        next: at + 2,
-                    };
-                }
-                None if !whole => return Scan::End,
-                _ => {
-                    return Scan::Row {
-                        raw: at,
-                        next: at + 1,
-                    };
-                }
-            },
-            Some(_) => return Scan::Broken(Fault::AfterQuote),
-            None if whole => return Scan::Row { raw: at, next: at },
-            None => return Scan::End,
-        }
-    }
-}
-
-/// Reads a quoted field behind its opening quote; the length includes the closing one.
-fn quoted(input: &[u8], whole: bool, text: &mut Vec<u8>) -> Result<Option<usize>, Fault> {
-    let mut at = 0;
-    loop {
-        let Some(length) = input[at..].iter().position(|byte| *byte == b'"') else {
-            return if whole {
-                Err(Fault::Unclosed)
-            } else {
-                Ok(None)
-            };
-        };
-        text.extend_from_slice(&input[at..at + length]);
-        at += length + 1;
-        match input.get(at) {
-            Some(b'"') => {
-                text.push(b'"');
-                at += 1;
-            }
-            None if !whole => return Ok(None),
-            _ => return Ok(Some(at)),
-        }
-    }
-}
-
-/// Where the first line of `input` ends, and where the next begins.
-fn line_end(input: &[u8], whole: bool) -> Option<(usize, usize)> {
-    let at = input
-        .iter()
-        .position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    match (input[at], input.get(at + 1)) {
-        (b'\r', Some(b'\n')) => Some((at, at + 2)),
-        (b'\r', None) if !whole => None,
-        _ => Some((at, at + 1)),
-    }
-}
-
-fn line_ends(mut input: &[u8]) -> u64 {
-    let mut lines = 0;
-    while let Some((_, next)) = line_end(input, true) {
-        lines += 1;
-        input = &input[next..];
-    }
-    lines
-}
-
-/// The delimiter that splits the first row, the header, into two fields or more, and most of the rows after it
-/// into as many; among equals the one that splits it furthest, then `;` before `,` before tab.
-fn sniff(sample: &[u8], whole: bool) -> u8 {
-    /// Rows looked at after the header.
-    const LOOKED_AT: usize = 20;
-    let mut best = (b';', (0, 0));
-    for delimiter in [b';', b',', b'\t'] {
-        let mut fields = Fields::default();
-        let mut counts = Vec::new();
-        let mut rest = sample;
-        while let Scan::Row { raw, next } = scan(rest, delimiter, whole, &mut fields) {
-            if raw > 0 {
-                counts.push(fields.ends.len());
-            }
-            rest = &rest[next..];
-            if counts.len() > LOOKED_AT || next == 0 {
-                break;
-            }
-        }
-        let Some((&header, rows)) = counts.split_first() else {
-            continue;
-        };
-        let agreeing = rows.iter().filter(|count| **count == header).count();
-        if header > 1 && (agreeing, header) > best.1 {
-            best = (delimiter, (agreeing, header));
-        }
-    }
-    best.0
 }

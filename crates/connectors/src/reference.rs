@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use connector_api::Entry;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::ALL;
 
@@ -51,17 +51,17 @@ impl<'a> Reader<'a> {
     /// One row for each property, and rows with dotted names for the properties of those that are
     /// objects. Those that come in kinds get a table for each kind, in `kinds`.
     fn rows(&self, rows: &mut String, kinds: &mut String, prefix: &str, schema: &'a Value) {
-        let none = Map::new();
-        let properties = schema["properties"].as_object().unwrap_or(&none);
+        let properties = schema["properties"].as_object().into_iter().flatten();
         let is_required = |name: &str| {
             schema["required"]
                 .as_array()
                 .is_some_and(|it| it.iter().any(|it| it == name))
         };
-        for (name, property) in properties
-            .iter()
+        let mut properties: Vec<_> = properties
             .filter(|(_, it)| it.get("const").is_none())
-        {
+            .collect();
+        properties.sort_by_key(|(name, _)| (!is_required(name), name.as_str()));
+        for (name, property) in properties {
             let path = format!("{prefix}{name}");
             let target = self.target(property);
             let default = match property.get("default") {

@@ -73,7 +73,7 @@ fn range(field: &Field, column: &ArrayRef, report: &mut Report) {
         if number >= minimum && number <= maximum {
             return;
         }
-        let value = array_value_to_string(column, row).unwrap_or_default();
+        let value = as_text(column, row);
         if number < minimum {
             report.value(field, row, "minimum", &value, |shown| {
                 format!("{shown} is less than {minimum}")
@@ -250,8 +250,8 @@ fn ordered(entity: &Entity, columns: &[ArrayRef], low: &str, high: &str, report:
         _ => "less than",
     };
     for row in set(&wrong) {
-        let value = array_value_to_string(highs, row).unwrap_or_default();
-        let limit = array_value_to_string(lows, row).unwrap_or_default();
+        let value = as_text(highs, row);
+        let limit = as_text(lows, row);
         report.value(field, row, "ordered", &value, |_| {
             format!("{high} {value} is {relation} {low} {limit}")
         });
@@ -266,4 +266,12 @@ fn set(flags: &BooleanArray) -> impl Iterator<Item = usize> + '_ {
 fn column_named<'a>(entity: &Entity, columns: &'a [ArrayRef], name: &str) -> Option<&'a ArrayRef> {
     let at = entity.fields.iter().position(|field| field.name == name)?;
     columns.get(at)
+}
+
+/// A value as people write it: 60, not 60.0.
+fn as_text(column: &ArrayRef, row: usize) -> String {
+    match column.as_primitive_opt::<Float64Type>() {
+        Some(numbers) => numbers.value(row).to_string(),
+        None => array_value_to_string(column, row).unwrap_or_default(),
+    }
 }

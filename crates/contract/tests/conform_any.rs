@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, StringArray},
+    array::{ArrayRef, AsArray, RecordBatch, StringArray},
     compute::cast,
     datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type},
 };

@@ -77,11 +77,10 @@ async fn waits_as_long_as_retry_after_says_and_tries_again() {
         max_wait: Duration::from_secs(86_400),
         ..Limits::default()
     };
-    let reply = Client::new(limits)
-        .unwrap()
-        .send(&asking(&base, "/"))
-        .await
-        .unwrap();
+    let client = Client::new(limits).unwrap();
+    let request = asking(&base, "/");
+    let reply = tokio::time::timeout(Duration::from_secs(60), client.send(&request));
+    let reply = reply.await.unwrap().unwrap();
     assert_eq!(reply.json().unwrap(), json!({"ok": true}));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }

@@ -201,7 +201,8 @@ impl<'a> Transaction<'a> {
             ("sender", self.pipeline.sender.clone()),
             ("entity", self.pipeline.entity.name.clone()),
             ("period", self.period(&delivery.file_name)),
-            ("file_name", delivery.file_name.clone()),
+            // A file may be named after a citizen.
+            ("file_name", contract::scrub(&delivery.file_name).into_owned()),
             ("sha256", delivery.sha256.clone()),
             ("rows_read", self.counts.rows.to_string()),
             ("rows_accepted", self.counts.accepted.to_string()),

@@ -79,7 +79,9 @@ impl Lake {
         let adds = files::write(self, table, &stored, &[], casts).await?;
 
         let mut known = slot.state.lock().await;
-        let done = self.commit_append(table, &wanted, &adds, txns, &mut known).await;
+        let done = self
+            .commit_append(table, &wanted, &adds, txns, &mut known)
+            .await;
         match &done {
             Ok(Appended::Committed { version }) => {
                 upkeep::checkpoint_if_due(self, table, *version, &mut known).await;
@@ -179,7 +181,10 @@ fn actions(
         Some(state) => {
             state.check_writable(table)?;
             if !state.partition_by().is_empty() {
-                return Err(Error::rows(table, "it is partitioned, and only replaced as a whole"));
+                return Err(Error::rows(
+                    table,
+                    "it is partitioned, and only replaced as a whole",
+                ));
             }
             match columns::widened(table, &state.schema, wanted)? {
                 Some(wider) => vec![alteration(table, state, &wider, &[])?],

@@ -27,7 +27,10 @@ pub(crate) fn stored(schema: &Schema) -> SchemaRef {
 pub(crate) fn cast_to(table: &str, schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     if batch.num_columns() != schema.fields().len() {
         let (have, want) = (batch.num_columns(), schema.fields().len());
-        return Err(Error::rows(table, format!("{have} columns instead of {want}")));
+        return Err(Error::rows(
+            table,
+            format!("{have} columns instead of {want}"),
+        ));
     }
     let columns = schema
         .fields()
@@ -40,7 +43,9 @@ pub(crate) fn cast_to(table: &str, schema: &SchemaRef, batch: &RecordBatch) -> R
 
 /// The schema as Delta writes it down.
 pub(crate) fn to_delta(table: &str, schema: &Schema) -> Result<StructType> {
-    schema.try_into_kernel().map_err(|err| Error::rows(table, err))
+    schema
+        .try_into_kernel()
+        .map_err(|err| Error::rows(table, err))
 }
 
 /// `present` with the columns of `wanted` it lacks behind its own; `None` when it lacks none.
@@ -86,9 +91,8 @@ fn cast_column(table: &str, field: &Field, column: &ArrayRef) -> Result<ArrayRef
 }
 
 fn stored_type(data_type: &DataType) -> DataType {
-    let element = |field: &Arc<Field>| {
-        Arc::new(Field::new("element", stored_type(field.data_type()), true))
-    };
+    let element =
+        |field: &Arc<Field>| Arc::new(Field::new("element", stored_type(field.data_type()), true));
     match data_type {
         DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
@@ -131,7 +135,11 @@ mod tests {
             Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, None), false),
         ]);
         let stored = stored(&schema);
-        let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
+        let types: Vec<_> = stored
+            .fields()
+            .iter()
+            .map(|f| f.data_type().clone())
+            .collect();
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         assert_eq!(types, [DataType::Int64, DataType::Utf8, utc]);
         assert!(stored.fields().iter().all(|field| field.is_nullable()));
@@ -168,10 +176,16 @@ mod tests {
         };
 
         assert!(widened("t", &wide, &narrow).unwrap().is_none());
-        assert_eq!(names(&widened("t", &narrow, &wide).unwrap().unwrap()), ["a", "b"]);
+        assert_eq!(
+            names(&widened("t", &narrow, &wide).unwrap().unwrap()),
+            ["a", "b"]
+        );
 
         let other = delta(vec![Field::new("a", DataType::Utf8, true)]);
         let refused = widened("t", &narrow, &other).unwrap_err().to_string();
-        assert!(refused.contains("`a` is integer in the table and string"), "{refused}");
+        assert!(
+            refused.contains("`a` is integer in the table and string"),
+            "{refused}"
+        );
     }
 }

@@ -58,7 +58,12 @@ impl Commit {
     }
 
     /// The bytes of the commit file.
-    pub(crate) fn bytes(&self, table: &str, actions: Vec<Action>, txns: &[Txn]) -> Result<bytes::Bytes> {
+    pub(crate) fn bytes(
+        &self,
+        table: &str,
+        actions: Vec<Action>,
+        txns: &[Txn],
+    ) -> Result<bytes::Bytes> {
         let operation = DeltaOperation::Write {
             mode: self.mode,
             partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.clone()),
@@ -77,7 +82,12 @@ impl Commit {
     }
 
     /// Puts `bytes` as `version` if there is no such version yet.
-    pub(crate) async fn put(&self, log: &LogStoreRef, version: i64, bytes: bytes::Bytes) -> Attempt {
+    pub(crate) async fn put(
+        &self,
+        log: &LogStoreRef,
+        version: i64,
+        bytes: bytes::Bytes,
+    ) -> Attempt {
         let at = u64::try_from(version).unwrap_or_default();
         let entry = CommitOrBytes::LogBytes(bytes);
         match log.write_commit_entry(at, entry, Uuid::new_v4()).await {
@@ -127,7 +137,9 @@ pub(crate) fn alteration(
     let mut metadata = state.metadata.clone();
     metadata["schemaString"] = serde_json::to_string(schema).map_err(wrong)?.into();
     metadata["partitionColumns"] = partition_by.into();
-    serde_json::from_value(metadata).map(Action::Metadata).map_err(wrong)
+    serde_json::from_value(metadata)
+        .map(Action::Metadata)
+        .map_err(wrong)
 }
 
 /// Waits a little longer each time, and never as long as another writer that does the same.

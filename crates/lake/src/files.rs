@@ -35,7 +35,9 @@ pub(crate) async fn write(
 ) -> Result<Vec<Add>> {
     let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("writing {table}"), err);
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(|err| failed(&err))?))
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(1).map_err(|err| failed(&err))?,
+        ))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build();

@@ -8,6 +8,7 @@
 mod append;
 mod columns;
 mod commit;
+mod durable;
 mod error;
 mod files;
 mod provider;

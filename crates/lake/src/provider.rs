@@ -42,7 +42,9 @@ impl Lake {
         if let Some(kept) = kept(&slot, version).await {
             return Ok(Some(kept));
         }
-        let gone = |err: &dyn std::fmt::Display| Error::damaged(table, format!("version {version}: {err}"));
+        let gone = |err: &dyn std::fmt::Display| {
+            Error::damaged(table, format!("version {version}: {err}"))
+        };
         let at = u64::try_from(version).map_err(|err| gone(&err))?;
         let log = self.log_store(table);
         let snapshot = match Snapshot::try_new(log.as_ref(), Some(at)).await {

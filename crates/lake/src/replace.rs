@@ -36,17 +36,31 @@ impl Lake {
     ) -> Result<i64> {
         let stored = columns::stored(schema);
         let wanted = columns::to_delta(table, &stored)?;
-        if let Some(missing) = partition_by.iter().find(|name| stored.index_of(name).is_err()) {
-            return Err(Error::rows(table, format!("no column `{missing}` to partition by")));
+        if let Some(missing) = partition_by
+            .iter()
+            .find(|name| stored.index_of(name).is_err())
+        {
+            return Err(Error::rows(
+                table,
+                format!("no column `{missing}` to partition by"),
+            ));
         }
         let casts = input
-            .map(|batch| columns::cast_to(table, &stored, &batch.map_err(|err| Error::rows(table, err))?))
+            .map(|batch| {
+                columns::cast_to(
+                    table,
+                    &stored,
+                    &batch.map_err(|err| Error::rows(table, err))?,
+                )
+            })
             .boxed();
         let adds = files::write(self, table, &stored, partition_by, casts).await?;
 
         let slot = self.slot(table);
         let mut known = slot.state.lock().await;
-        let done = self.commit_replace(table, &wanted, partition_by, &adds, &mut known).await;
+        let done = self
+            .commit_replace(table, &wanted, partition_by, &adds, &mut known)
+            .await;
         match &done {
             Ok(version) => upkeep::checkpoint_if_due(self, table, *version, &mut known).await,
             Err(Error::Unavailable(_)) => {}
@@ -118,7 +132,9 @@ impl Lake {
 async fn removals(table: &str, log: &LogStoreRef, version: i64) -> Result<Vec<Action>> {
     let failed = |err| Error::storage(&format!("reading the files of {table}"), err);
     let at = u64::try_from(version).map_err(|err| Error::damaged(table, err))?;
-    let snapshot = Snapshot::try_new(log.as_ref(), Some(at)).await.map_err(failed)?;
+    let snapshot = Snapshot::try_new(log.as_ref(), Some(at))
+        .await
+        .map_err(failed)?;
     snapshot
         .file_views(log.as_ref(), None)
         .map_ok(|file| Action::Remove(file.remove_action(true)))

@@ -92,7 +92,9 @@ pub(crate) async fn refresh(
     known: &mut Option<Arc<State>>,
 ) -> Result<Option<Arc<State>>> {
     let log = lake.log_store(table);
-    let fresh = known.take().filter(|state| state.read_at.elapsed() < MAX_AGE);
+    let fresh = known
+        .take()
+        .filter(|state| state.read_at.elapsed() < MAX_AGE);
     let mut state = match fresh {
         Some(state) => state,
         None => match read(table, &log).await? {
@@ -115,7 +117,11 @@ impl State {
         let (reader, writer) = self.protocol;
         if reader > 1 || writer > 2 {
             let table = table.to_owned();
-            return Err(Error::Foreign { table, reader, writer });
+            return Err(Error::Foreign {
+                table,
+                reader,
+                writer,
+            });
         }
         Ok(())
     }
@@ -143,9 +149,8 @@ impl State {
                 self.protocol = (protocol.min_reader_version, protocol.min_writer_version);
             }
             if let Some(metadata) = line.meta_data {
-                self.schema = Arc::new(
-                    schema_of(&metadata).map_err(|err| self.bad_commit(table, err))?,
-                );
+                self.schema =
+                    Arc::new(schema_of(&metadata).map_err(|err| self.bad_commit(table, err))?);
                 self.metadata = metadata;
             }
         }
@@ -236,7 +241,10 @@ impl LogFiles {
     fn add(&mut self, path: Path) {
         let name = path.filename().unwrap_or_default().to_owned();
         let mut parts = name.split('.');
-        let Some(version) = parts.next().filter(|it| it.len() == 20).and_then(|it| it.parse().ok())
+        let Some(version) = parts
+            .next()
+            .filter(|it| it.len() == 20)
+            .and_then(|it| it.parse().ok())
         else {
             return;
         };
@@ -318,19 +326,33 @@ async fn read_checkpoint_txns(
     txns: &mut HashMap<String, i64>,
 ) -> Result<()> {
     let failed = |err: StoreError| Error::storage(&format!("reading {path} of {table}"), err);
-    let bytes = store.get(path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    let bytes = store
+        .get(path)
+        .await
+        .map_err(failed)?
+        .bytes()
+        .await
+        .map_err(failed)?;
     let bad = |err: &dyn std::fmt::Display| Error::damaged(table, format!("{path}: {err}"));
     let file = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|err| bad(&err))?;
     let mask = ProjectionMask::columns(file.parquet_schema(), ["txn.appId", "txn.version"]);
-    let rows = file.with_projection(mask).build().map_err(|err| bad(&err))?;
+    let rows = file
+        .with_projection(mask)
+        .build()
+        .map_err(|err| bad(&err))?;
     for batch in rows {
         let batch = batch.map_err(|err| bad(&err))?;
-        let Some(txn) = batch.column_by_name("txn").and_then(|it| it.as_struct_opt()) else {
+        let Some(txn) = batch
+            .column_by_name("txn")
+            .and_then(|it| it.as_struct_opt())
+        else {
             continue;
         };
         let (Some(ids), Some(versions)) = (
-            txn.column_by_name("appId").and_then(|it| it.as_string_opt::<i32>()),
-            txn.column_by_name("version").and_then(|it| it.as_primitive_opt::<Int64Type>()),
+            txn.column_by_name("appId")
+                .and_then(|it| it.as_string_opt::<i32>()),
+            txn.column_by_name("version")
+                .and_then(|it| it.as_primitive_opt::<Int64Type>()),
         ) else {
             return Err(bad(&"its txn column has other types than Delta's"));
         };
@@ -363,12 +385,20 @@ mod tests {
         let commit = "00000000000000000021.json";
         assert_eq!(files(&[one, half, commit]).checkpoint(), Some(10));
         assert_eq!(files(&[one, half, rest, commit]).checkpoint(), Some(20));
-        assert_eq!(files(&[one, half, rest, commit]).checkpoint_parts().len(), 2);
+        assert_eq!(
+            files(&[one, half, rest, commit]).checkpoint_parts().len(),
+            2
+        );
     }
 
     #[test]
     fn other_files_in_the_log_are_no_versions() {
-        let names = ["_last_checkpoint", "00000000000000000003.crc", ".tmp", "7.json"];
+        let names = [
+            "_last_checkpoint",
+            "00000000000000000003.crc",
+            ".tmp",
+            "7.json",
+        ];
         assert_eq!(files(&names).version(), None);
         assert_eq!(files(&["00000000000000000003.json"]).version(), Some(3));
     }

@@ -12,7 +12,7 @@ use object_store::{
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::{Error, Result, state::State};
+use crate::{Error, Result, durable::Durable, state::State};
 
 /// A folder of Delta tables. Cheap to clone; clones share what they know of the tables.
 #[derive(Clone)]
@@ -46,6 +46,9 @@ impl Lake {
     /// [`Error::Settings`] when the root is no such place, or a folder that cannot be made.
     pub fn open(root: &str, options: HashMap<String, String>) -> Result<Self> {
         let url = parse_root(root)?;
+        if url.scheme() == "file" {
+            return Self::over(Arc::new(Durable::new()), url);
+        }
         let (store, _) = object_store::parse_url_opts(&url, &options)
             .map_err(|err| Error::Settings(format!("root `{root}`: {err}")))?;
         Self::over(Arc::from(store), url)
@@ -105,7 +108,12 @@ impl Lake {
     pub async fn put_new(&self, path: &str, bytes: bytes::Bytes) -> Result<bool> {
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from_bytes(bytes);
-        match self.inner.store.put_opts(&self.path(path), payload, options).await {
+        match self
+            .inner
+            .store
+            .put_opts(&self.path(path), payload, options)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
             Err(err) => Err(Error::storage(&format!("writing {path}"), err)),
@@ -188,7 +196,9 @@ impl Lake {
 
 impl fmt::Debug for Lake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lake").field(&self.inner.url.as_str()).finish()
+        f.debug_tuple("Lake")
+            .field(&self.inner.url.as_str())
+            .finish()
     }
 }
 

@@ -41,7 +41,10 @@ impl Lake {
             .await
             .map_err(|err| failed(&err))?;
         let keep = chrono::Duration::from_std(keep).map_err(|err| failed(&err))?;
-        let pinned: Vec<u64> = pinned.iter().filter_map(|at| u64::try_from(*at).ok()).collect();
+        let pinned: Vec<u64> = pinned
+            .iter()
+            .filter_map(|at| u64::try_from(*at).ok())
+            .collect();
         let (_, vacuumed) = opened
             .vacuum()
             .with_retention_period(keep)
@@ -83,8 +86,12 @@ async fn checkpoint(lake: &Lake, table: &str, version: i64) -> Result<()> {
     let at = u64::try_from(version).map_err(|err| Error::damaged(table, err))?;
     let mut opened = DeltaTable::new(lake.log_store(table));
     opened.load_version(at).await.map_err(failed)?;
-    checkpoints::create_checkpoint(&opened, None).await.map_err(failed)?;
-    let removed = checkpoints::cleanup_metadata(&opened, None).await.map_err(failed)?;
+    checkpoints::create_checkpoint(&opened, None)
+        .await
+        .map_err(failed)?;
+    let removed = checkpoints::cleanup_metadata(&opened, None)
+        .await
+        .map_err(failed)?;
     tracing::debug!(table, version, removed, "checkpoint made");
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) fn error(err: &anyhow::Error) {
 /// Rows under headers, aligned.
 pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(headers);
+    table.load_style(presets::NOTHING).set_header(headers);
     for row in rows {
         table.add_row(row);
     }

@@ -56,6 +56,7 @@ pub(crate) fn lander(settings: &Settings, log: &SharedLog, lake: &Lake) -> Lande
             retention: landing
                 .keep_days
                 .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+            ..LandingSettings::default()
         },
     )
 }

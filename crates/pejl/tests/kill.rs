@@ -34,8 +34,7 @@ fn killed_at_any_moment_the_marts_come_out_the_same() {
             .unwrap();
         // The moment is the test: early kills hit reading, late ones landing and building.
         let moment = Duration::from_millis(moments.random_range(50..3000));
-        let ended = std::sync::mpsc::channel::<()>().1.recv_timeout(moment);
-        drop(ended);
+        std::thread::park_timeout(moment);
         assert!(
             child.try_wait().unwrap().is_none(),
             "kill {kill} (seed {seed}): `pejl up` ended by itself"
@@ -53,7 +52,7 @@ fn killed_at_any_moment_the_marts_come_out_the_same() {
 #[test]
 fn interrupted_it_stops_cleanly() {
     let stage = Stage::canonical(CITIZENS);
-    let mut child = stage
+    let child = stage
         .command(&["up"])
         .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
         .stdout(Stdio::piped())

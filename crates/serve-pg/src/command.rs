@@ -127,6 +127,7 @@ impl Command {
             "LISTEN" => Ok(Command::Nothing("LISTEN")),
             "UNLISTEN" => Ok(Command::Nothing("UNLISTEN")),
             "COPY" => words.copy(),
+            "TABLE" => Ok(Command::Query(format!("SELECT * FROM {}", words.rest()))),
             _ => Ok(Command::Query(statement.text.to_owned())),
         }
     }

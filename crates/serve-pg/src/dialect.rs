@@ -26,6 +26,8 @@ use pgwire::error::PgWireResult;
 use crate::parameters;
 use crate::sqlstate;
 
+pub(crate) mod tools;
+
 /// A query ready for the planner but for its parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
@@ -48,7 +50,7 @@ pub(crate) fn parse(text: &str) -> PgWireResult<Query> {
     let names = top_names(&statement);
     let tag = if matches!(statement, Statement::Explain { .. }) { "EXPLAIN" } else { "SELECT" };
     statement = if reads_catalogue(&statement) {
-        TOOLS.parse(text).map_err(|cause| syntax(&cause))?.pop().unwrap_or(statement)
+        tools::rewrite(TOOLS.parse(text).map_err(|cause| syntax(&cause))?.pop().unwrap_or(statement))
     } else {
         PEOPLE.iter().fold(statement, |statement, rule| rule.rewrite(statement))
     };

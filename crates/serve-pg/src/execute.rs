@@ -69,9 +69,20 @@ pub(crate) async fn types(session: &Session, query: &Query, given: &[Option<Type
 
 /// The shape of a query's result, from its types alone.
 pub(crate) async fn describe(session: &Session, query: &Query, types: &[Type]) -> PgWireResult<Shape> {
+    let nulls = describe_with(session, query, types.iter().map(parameters::null_of).collect()).await;
+    match nulls {
+        Err(error) if !types.is_empty() => {
+            let samples = types.iter().map(parameters::sample_of).collect();
+            describe_with(session, query, samples).await.map_err(|_| error)
+        }
+        described => described,
+    }
+}
+
+async fn describe_with(session: &Session, query: &Query, values: Vec<Expr>) -> PgWireResult<Shape> {
     let mut statement = query.statement.clone();
-    let nulls: Vec<Option<Expr>> = types.iter().map(|kind| Some(parameters::null_of(kind))).collect();
-    parameters::substitute(&mut statement, &nulls)?;
+    let values: Vec<Option<Expr>> = values.into_iter().map(Some).collect();
+    parameters::substitute(&mut statement, &values)?;
     let plan = plan::plan(&session.ctx, statement).await?;
     Shape::of(plan.schema().as_arrow(), &query.names, &session.zone())
 }

@@ -20,8 +20,8 @@ use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionS
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Close, CloseComplete, Execute, Parse, ParseComplete, PortalSuspended, Sync as SyncMessage,
-    TARGET_TYPE_BYTE_STATEMENT,
+    Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as SyncMessage,
+    TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 
@@ -31,7 +31,7 @@ use crate::execute::{self, Outcome};
 use crate::parameters;
 use crate::rows::Rows;
 use crate::shape::Shape;
-use crate::simple::{announce, commands, complete, copy_out, counted, finish, guarded, refuse_in_failed_transaction};
+use crate::simple::{announce, commands, complete, copy_out, counted, describe, finish, guarded, refuse_in_failed_transaction};
 use crate::sqlstate;
 use crate::wire::Connection;
 
@@ -102,7 +102,7 @@ impl Extended {
             }
             sent += 1;
         }
-        client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended)).await?;
+        client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?;
         Ok(())
     }
 
@@ -272,7 +272,7 @@ impl ExtendedQueryHandler for Extended {
                 guarded(&self.connection, self.portal(client, &portal, limit)).await?;
             }
             Some(Entry::Empty) => {
-                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
             }
             None => return Err(sqlstate::error("34000", format!("portal \"{name}\" does not exist"))),
         }
@@ -309,8 +309,29 @@ impl ExtendedQueryHandler for Extended {
         } else {
             client.portal_store().rm_portal(name);
         }
-        client.feed(PgWireBackendMessage::CloseComplete(CloseComplete)).await?;
+        client.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
         Ok(())
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // A cursor is a portal that SQL named; psycopg asks for its columns by the protocol.
+        if let (TARGET_TYPE_BYTE_PORTAL, Some(name)) = (message.target_type, &message.name)
+            && client.portal_store().get_portal(name).is_none()
+        {
+            let session = self.connection.session()?;
+            if let Some(cursor) = session.cursors.lock().await.get(name) {
+                let fields = cursor.shape.fields(&Format::UnifiedText, &session.format())?;
+                return describe(client, &fields).await;
+            }
+            return Err(sqlstate::error("34000", format!("portal \"{name}\" does not exist")));
+        }
+        self._on_describe(client, message).await
     }
 
     async fn do_describe_statement<C>(

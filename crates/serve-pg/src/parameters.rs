@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, Ident, LimitClause, ObjectName, Query,
-    Statement, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Array, ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, LimitClause, ObjectName, Query, Statement, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use pgwire::api::Type;
 use pgwire::error::PgWireResult;
@@ -48,8 +48,17 @@ pub(crate) fn named_types(statement: &Statement, count: usize) -> Vec<Option<Typ
     impl Visitor for Named {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Cast { expr, data_type, .. } = expr {
-                self.note(expr, type_named(&data_type.to_string()));
+            match expr {
+                Expr::Cast { expr, data_type, .. } => self.note(expr, type_named(&data_type.to_string())),
+                // `x = ANY($1)` by now; of an array nobody typed, text is the best guess.
+                Expr::Function(function) if function.name.to_string() == "array_contains" => {
+                    if let FunctionArguments::List(list) = &function.args
+                        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(array))) = list.args.first()
+                    {
+                        self.note(array, Some(Type::TEXT_ARRAY));
+                    }
+                }
+                _ => {}
             }
             ControlFlow::Continue(())
         }
@@ -113,6 +122,22 @@ fn position(expr: &Expr) -> Option<usize> {
         },
         _ => None,
     }
+}
+
+/// A harmless value of a type, for the few places that take no null even to be described.
+pub(crate) fn sample_of(kind: &Type) -> Expr {
+    let sample = match *kind {
+        Type::BOOL => "false",
+        Type::DATE => "2000-01-01",
+        Type::TIME => "00:00:00",
+        Type::TIMESTAMP => "2000-01-01T00:00:00",
+        Type::TIMESTAMPTZ => "2000-01-01T00:00:00Z",
+        Type::INTERVAL => "1 day",
+        _ if element(kind).is_some() => return cast(array(Vec::new()), kind),
+        _ if sql_type(kind).is_some() => "1",
+        _ => "",
+    };
+    cast(text(sample), kind)
 }
 
 fn text(value: impl Into<String>) -> Expr {

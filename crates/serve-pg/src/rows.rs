@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
 use datafusion_postgres::arrow_pg::encoder::encode_value;
 use pgwire::api::Type;
 use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo};
@@ -82,6 +82,18 @@ fn encode(
         let value = array.is_valid(row).then(|| array.as_primitive::<Decimal128Type>().value(row));
         return encode_decimal(encoder, value, *scale, field.format());
     }
+    // PostgreSQL writes 1 for the number that the library writes as 1.0.
+    if field.format() == FieldFormat::Text && array.is_valid(row) {
+        let text = match array.data_type() {
+            DataType::Float64 => Some(float_text(array.as_primitive::<Float64Type>().value(row), 15)),
+            DataType::Float32 => Some(float_text(array.as_primitive::<Float32Type>().value(row), 6)),
+            _ => None,
+        };
+        if text.is_some() {
+            let options = FormatOptions::default();
+            return encoder.encode_field_with_type_and_format(&text, &Type::TEXT, FieldFormat::Text, &options);
+        }
+    }
     encode_value(encoder, array, row, batch.schema_ref().field(column), field)
 }
 
@@ -99,6 +111,24 @@ fn encode_decimal(
         let bytes = value.map(|value| decimal_binary(value, scale));
         encoder.encode_field_with_type_and_format(&bytes, &Type::BYTEA, FieldFormat::Binary, &options)
     }
+}
+
+/// Shortest digits that read back as the same number, with an exponent from 10^`digits` on and below 10^-4.
+fn float_text<T: std::fmt::LowerExp + std::fmt::Display + PartialEq + Copy>(value: T, digits: i32) -> String {
+    let scientific = format!("{value:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return match scientific.as_str() {
+            "inf" => "Infinity".into(),
+            "-inf" => "-Infinity".into(),
+            _ => scientific,
+        };
+    };
+    let power: i32 = exponent.parse().unwrap_or(0);
+    if (-4..digits).contains(&power) {
+        return value.to_string();
+    }
+    let sign = if power < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", power.abs())
 }
 
 fn decimal_text(value: i128, scale: i8) -> String {
@@ -153,6 +183,16 @@ mod tests {
         assert_eq!(decimal_text(7, -2), "700");
         let largest = "9".repeat(38);
         assert_eq!(decimal_text(10_i128.pow(38) - 1, 0), largest);
+    }
+
+    #[test]
+    fn floats_are_written_as_postgres_writes_them() {
+        let shown = [1e15, 1e14, 123_456_789_012_345_678.0, 1e-4, 1e-5, 1.0, -0.0, 0.25, f64::NAN, f64::NEG_INFINITY]
+            .map(|value| float_text(value, 15));
+        let expected =
+            ["1e+15", "100000000000000", "1.2345678901234568e+17", "0.0001", "1e-05", "1", "-0", "0.25", "NaN", "-Infinity"];
+        assert_eq!(shown, expected);
+        assert_eq!((float_text(1e6_f32, 6), float_text(100_000_f32, 6)), ("1e+06".into(), "100000".into()));
     }
 
     #[test]

@@ -86,11 +86,6 @@ impl Shape {
         Ok(fields.collect())
     }
 
-    /// The same, all as text.
-    pub(crate) fn text_fields(&self, options: &Arc<FormatOptions>) -> PgWireResult<Vec<FieldInfo>> {
-        self.fields(&Format::UnifiedText, options)
-    }
-
     /// Brings a batch to this shape; what was described is what is sent, even when a parameter's value changed a type.
     pub(crate) fn fit(&self, batch: &RecordBatch) -> PgWireResult<RecordBatch> {
         if batch.num_columns() != self.columns.len() {
@@ -202,7 +197,7 @@ mod tests {
         ]);
         let shape = Shape::of(&schema, &[], "UTC").unwrap();
         let options = Arc::new(FormatOptions::default());
-        let kinds: Vec<u32> = shape.text_fields(&options).unwrap().iter().map(|f| f.datatype().oid()).collect();
+        let kinds: Vec<u32> = shape.fields(&Format::UnifiedText, &options).unwrap().iter().map(|f| f.datatype().oid()).collect();
         assert_eq!(kinds, [25, 20, 1700, 25]);
     }
 

@@ -81,7 +81,7 @@ impl SimpleQueryHandler for Simple {
         client.set_state(PgWireConnectionState::QueryInProgress);
         let commands = commands(&query.query)?;
         if commands.is_empty() {
-            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
         }
         for command in &commands {
             guarded(&self.connection, self.statement(client, command)).await?;
@@ -146,7 +146,7 @@ pub(crate) fn refuse_in_failed_transaction(status: TransactionStatus, command: &
 }
 
 /// Tells of rows' columns.
-async fn describe<C>(client: &mut C, fields: &[FieldInfo]) -> PgWireResult<()>
+pub(crate) async fn describe<C>(client: &mut C, fields: &[FieldInfo]) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,

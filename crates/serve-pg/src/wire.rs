@@ -252,9 +252,16 @@ async fn read_ahead(
             Ok(read) => &buffer[..read],
         };
         let longest = if connection.proven.load(Ordering::Acquire) { LONGEST } else { LONGEST_UNPROVEN };
-        if let Err(length) = meter.pass(read, longest) {
-            tracing::warn!(length, longest, "postgres client announced a message that is too long");
-            break;
+        let leaving = match meter.pass(read, longest) {
+            Ok(leaving) => leaving,
+            Err(length) => {
+                tracing::warn!(length, longest, "postgres client announced a message that is too long");
+                break;
+            }
+        };
+        if leaving {
+            // Some drivers say goodbye while their query runs and then wait for the socket to close.
+            connection.control.gone.cancel();
         }
         if ahead.write_all(read).await.is_err() {
             break;
@@ -276,7 +283,9 @@ impl Meter {
     const SSL_REQUEST: u32 = 80_877_103;
     const GSSENC_REQUEST: u32 = 80_877_104;
 
-    fn pass(&mut self, mut bytes: &[u8], longest: usize) -> Result<(), usize> {
+    /// Takes in bytes; tells whether a Terminate was among them, or the length of a message that is too long.
+    fn pass(&mut self, mut bytes: &[u8], longest: usize) -> Result<bool, usize> {
+        let mut leaving = false;
         while !bytes.is_empty() {
             let skipped = self.rest.min(bytes.len());
             self.rest -= skipped;
@@ -295,11 +304,12 @@ impl Meter {
             if length > longest {
                 return Err(length);
             }
+            leaving |= self.typed && self.header[0] == b'X';
             self.typed = self.typed || !matches!(number(4), Self::SSL_REQUEST | Self::GSSENC_REQUEST);
             self.rest = length.saturating_sub(counted);
             self.header.clear();
         }
-        Ok(())
+        Ok(leaving)
     }
 }
 
@@ -317,12 +327,14 @@ mod tests {
     fn a_meter_follows_requests_startup_and_messages_whatever_the_cuts() {
         let ssl = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         let query = [&b"Q"[..], &9_u32.to_be_bytes(), b"abcd\0"].concat();
-        let stream = [&ssl[..], &startup(b"user\0x\0\0"), &query, &query].concat();
+        let goodbye = b"X\0\0\0\x04";
+        let stream = [&ssl[..], &startup(b"user\0x\0\0"), &query, &query, goodbye].concat();
         for cut in 1..stream.len() {
-            let mut meter = Meter::default();
+            let (mut meter, mut leaving) = (Meter::default(), false);
             for part in stream.chunks(cut) {
-                meter.pass(part, 100).unwrap();
+                leaving |= meter.pass(part, 100).unwrap();
             }
+            assert!(leaving, "cut every {cut} bytes");
             assert_eq!((meter.rest, meter.header.len(), meter.typed), (0, 0, true), "cut every {cut} bytes");
         }
     }

@@ -7,8 +7,7 @@ use contract::{Cpr, PseudonymKey};
 use csv::{Writer, WriterBuilder};
 
 use crate::{
-    Cell, Error, Moment, Municipalities, Municipality, Result, Settings, World,
-    output::NewFile,
+    Cell, Error, Moment, Municipalities, Municipality, Result, Settings, World, output::NewFile,
     record::Table,
 };
 
@@ -86,10 +85,36 @@ fn pseudonyms(area: &Municipality, key: &PseudonymKey) -> Result<Vec<String>> {
         .collect()
 }
 
-/// The last day that an entity is complete through, none where it has nothing yet.
-pub(crate) fn complete_through(table: &dyn Table, now: Moment) -> Option<NaiveDate> {
-    let has_rows = (0..table.len()).any(|row| table.changed(row, now).is_some());
-    has_rows.then(|| now.date_naive())
+/// The last day that an area's entity is complete through. Statistics are complete to the last date
+/// they speak of, which is long before they are published; the whole country has nothing else.
+pub(crate) fn complete_through(
+    area: &Municipality,
+    table: &dyn Table,
+    now: Moment,
+) -> Option<NaiveDate> {
+    match table.entity() {
+        "labour_force" | "benchmark" => (0..table.len())
+            .filter_map(|row| speaks_of(table, row, now))
+            .max(),
+        _ => (area.code != 0).then(|| now.date_naive()),
+    }
+}
+
+/// The date of a row of statistics, or the last day of its year; none before it is published.
+fn speaks_of(table: &dyn Table, row: usize, now: Moment) -> Option<NaiveDate> {
+    let mut date = None;
+    table.read(row, now, &mut |cells| {
+        date = table
+            .columns()
+            .iter()
+            .zip(cells)
+            .find_map(|(column, cell)| match (*column, cell) {
+                ("reference_date", Cell::Date(date)) => Some(*date),
+                ("period", Cell::Text(year)) => NaiveDate::from_ymd_opt(year.parse().ok()?, 12, 31),
+                _ => None,
+            });
+    });
+    date
 }
 
 fn write_watermarks(
@@ -98,12 +123,17 @@ fn write_watermarks(
     dir: &Path,
     written: &mut Written,
 ) -> Result<()> {
-    let columns = ["municipality_code", "entity", "complete_through", "updated_at"];
+    let columns = [
+        "municipality_code",
+        "entity",
+        "complete_through",
+        "updated_at",
+    ];
     let now = world.now();
     let mut file = CsvFile::begin(dir, "watermark", area.code, &columns)?;
     let mut text = String::new();
     for table in area.tables() {
-        if let Some(date) = complete_through(table, now) {
+        if let Some(date) = complete_through(area, table, now) {
             let cells = [
                 Cell::Whole(i64::from(area.code)),
                 Cell::Text(table.entity()),
@@ -126,14 +156,17 @@ impl CsvFile {
     fn begin(dir: &Path, entity: &str, code: i32, columns: &[&str]) -> Result<Self> {
         let path = dir.join(entity).join(format!("{entity}-{code}.csv"));
         let mut out = WriterBuilder::new().from_writer(NewFile::begin(path.clone())?);
-        out.write_record(columns).map_err(|err| failed(&path, err))?;
+        out.write_record(columns)
+            .map_err(|err| failed(&path, err))?;
         Ok(Self { path, out, rows: 0 })
     }
 
     fn row(&mut self, cells: &[Cell<'_>], pseudonyms: &[String], text: &mut String) -> Result<()> {
         for cell in cells {
             let field = match cell {
-                Cell::Person(person) => pseudonyms.get(person.0 as usize).map_or("", String::as_str),
+                Cell::Person(person) => {
+                    pseudonyms.get(person.0 as usize).map_or("", String::as_str)
+                }
                 cell => {
                     text.clear();
                     cell.write(text);

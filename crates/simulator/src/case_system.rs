@@ -135,14 +135,15 @@ impl Inside {
         world.date()
     }
 
-    /// Refuses strangers, and now and then friends too.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Response> {
+    /// The refusal for strangers, and now and then for friends too.
+    fn turned_away(&self, headers: &HeaderMap) -> Option<Response> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|it| it.to_str().ok())
             .and_then(|it| it.strip_prefix("Bearer "));
         if given != Some(self.token.as_str()) {
-            return Err(refusal(StatusCode::UNAUTHORIZED, "ugyldigt eller manglende token"));
+            let status = StatusCode::UNAUTHORIZED;
+            return Some(refusal(status, "ugyldigt eller manglende token"));
         }
         let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let status = if request == RESTART {
@@ -150,12 +151,12 @@ impl Inside {
         } else if request.is_multiple_of(HASTE) {
             StatusCode::TOO_MANY_REQUESTS
         } else {
-            return Ok(());
+            return None;
         };
         let mut response = refusal(status, "prøv igen");
         let now = HeaderValue::from_static("0");
         response.headers_mut().insert(header::RETRY_AFTER, now);
-        Err(response)
+        Some(response)
     }
 
     /// What the reading shows: fixed by its first page.
@@ -202,7 +203,7 @@ async fn records(
     Query(ask): Query<Ask>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refused) = state.admit(&headers) {
+    if let Some(refused) = state.turned_away(&headers) {
         return refused;
     }
     answer(&state, municipality, entity, ask).unwrap_or_else(|refused| *refused)
@@ -225,7 +226,10 @@ fn answer(
     let since = match &ask.changed_since {
         None => None,
         Some(text) => Some(moment(text).ok_or_else(|| {
-            refuse(StatusCode::BAD_REQUEST, "changed_since er ikke et tidspunkt")
+            refuse(
+                StatusCode::BAD_REQUEST,
+                "changed_since er ikke et tidspunkt",
+            )
         })?),
     };
     let page = ask.page.unwrap_or(1).max(1);
@@ -249,7 +253,7 @@ fn answer(
         "data": data,
         "page": page,
         "pages": pages,
-        "complete_through": complete_through(table, snapshot.at),
+        "complete_through": complete_through(area, table, snapshot.at),
     });
     Ok(Json(body).into_response())
 }
@@ -259,9 +263,9 @@ async fn advance(
     Query(by): Query<By>,
     headers: HeaderMap,
 ) -> Response {
-    match state.admit(&headers) {
-        Err(refused) => refused,
-        Ok(()) => Json(json!({ "today": state.advance(by.days) })).into_response(),
+    match state.turned_away(&headers) {
+        Some(refused) => refused,
+        None => Json(json!({ "today": state.advance(by.days) })).into_response(),
     }
 }
 
@@ -278,7 +282,12 @@ fn case_record(
     columns
         .iter()
         .zip(cells)
-        .map(|(column, cell)| (danish::field(column).to_owned(), case_value(area, column, cell)))
+        .map(|(column, cell)| {
+            (
+                danish::field(column).to_owned(),
+                case_value(area, column, cell),
+            )
+        })
         .collect()
 }
 

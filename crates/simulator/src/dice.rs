@@ -67,7 +67,8 @@ impl Dice {
     pub(crate) fn at(&mut self, date: NaiveDate) -> Moment {
         let second = self.0.random_range(6 * 3600..16 * 3600);
         let micros = self.0.random_range(0..1_000_000) * 1000;
-        let time = NaiveTime::from_num_seconds_from_midnight_opt(second, micros).unwrap_or_default();
+        let time =
+            NaiveTime::from_num_seconds_from_midnight_opt(second, micros).unwrap_or_default();
         date.and_time(time).and_utc()
     }
 }

@@ -146,6 +146,7 @@ pub(crate) const KINDS: [Kind; 4] = [
 pub fn write_provider_drops(world: &World, dir: &Path) -> Result<Drops> {
     let mut drops = Drops::default();
     for area in world.municipalities() {
+        output::folder(&dir.join(area.code.to_string()))?;
         for kind in &KINDS {
             write_kind(area, kind, world.date(), dir, &mut drops)?;
         }
@@ -261,7 +262,10 @@ fn fields(
             Cell::Number(number) => number.to_string().replace('.', ","),
             // People write CPR numbers where they should not.
             Cell::Text(note) if *column == "note" && row.is_multiple_of(3) => {
-                let cpr = area.people.first().map_or_else(String::new, |it| it.hyphenated());
+                let cpr = area
+                    .people
+                    .first()
+                    .map_or_else(String::new, |it| it.hyphenated());
                 format!("{note}; talte med {cpr}")
             }
             cell => cell.text(),
@@ -305,9 +309,11 @@ fn encoded(kind: &Kind, rows: &[Vec<String>], path: &Path) -> Result<Vec<u8>> {
         .terminator(Terminator::CRLF)
         .from_writer(Vec::new());
     let headers: Vec<&str> = kind.columns.iter().map(|it| it.0).collect();
-    out.write_record(&headers).map_err(|err| failed(err.to_string()))?;
+    out.write_record(&headers)
+        .map_err(|err| failed(err.to_string()))?;
     for row in rows {
-        out.write_record(row).map_err(|err| failed(err.to_string()))?;
+        out.write_record(row)
+            .map_err(|err| failed(err.to_string()))?;
     }
     let bytes = out.into_inner().map_err(|err| failed(err.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|err| failed(err.to_string()))?;

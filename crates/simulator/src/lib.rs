@@ -35,10 +35,10 @@ pub use case_system::CaseSystem;
 pub use cpr::CprNumber;
 pub use drops::{BadRow, Drops, write_provider_drops};
 pub use entities::{
-    Agreement, AuditRemark, Benchmark, BenefitSpell, CaseReview, Citizen, Complaint,
+    Agreement, Attendance, AuditRemark, Benchmark, BenefitSpell, CaseReview, Citizen, Complaint,
     DialogueMeeting, Goal, ImprovementAction, Interview, LabourForce, Offer, Participation,
     ProgressMeasurement, Provider, Requirement, Sanction, SingleOrder, SupervisionVisit,
-    SurveyResponse, Unit, Attendance,
+    SurveyResponse, Unit,
 };
 pub use pipelines::pipelines;
 pub use record::{Cell, Id, Kroner, Moment, Person, Record};

@@ -24,8 +24,8 @@ impl NewFile {
             .map(|it| it.to_string_lossy().into_owned())
             .unwrap_or_default();
         let hidden = path.with_file_name(format!(".{name}.tmp"));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(Error::writing(folder))?;
+        if let Some(parent) = path.parent() {
+            folder(parent)?;
         }
         let file = File::create(&hidden).map_err(Error::writing(&hidden))?;
         Ok(Self {
@@ -50,6 +50,11 @@ impl io::Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Makes a folder that readers can look into before its first file is there.
+pub(crate) fn folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::writing(path))
 }
 
 /// Writes `bytes` unless the file holds just them already.

@@ -4,8 +4,8 @@ use std::{fmt::Write as _, path::Path};
 
 use crate::{Municipality, World, danish, drops};
 
-/// Entities that the case system is asked for. The others come from drops, surveys and statistics.
-const FROM_CASE_SYSTEM: [&str; 17] = [
+/// Entities that the case system is asked for. The others come from drops and surveys.
+const FROM_CASE_SYSTEM: [&str; 18] = [
     "unit",
     "provider",
     "agreement",
@@ -23,11 +23,14 @@ const FROM_CASE_SYSTEM: [&str; 17] = [
     "case_review",
     "audit_remark",
     "benchmark",
+    // A long table of Statistics Denmark has one status a row, and a mapping makes one row of one;
+    // the case system passes the figures on with both in a row.
+    "labour_force",
 ];
 
-/// File names and texts of pipelines that read all of `world`: its case systems and its Statistics
-/// Denmark at `base_url` (such as `http://127.0.0.1:8700`) with the token `${SIM_TOKEN}`, its
-/// provider drops and survey exports under `drops`.
+/// File names and texts of pipelines that read all of `world`: its case systems at `base_url` (such
+/// as `http://127.0.0.1:8700`) with the token `${SIM_TOKEN}`, its provider drops and survey exports
+/// under `drops`.
 pub fn pipelines(world: &World, base_url: &str, drops: &Path) -> Vec<(String, String)> {
     let base_url = base_url.trim_end_matches('/');
     let mut files = Vec::new();
@@ -41,7 +44,9 @@ pub fn pipelines(world: &World, base_url: &str, drops: &Path) -> Vec<(String, St
         }
         files.push(from_survey(area, &folder));
     }
-    files.push(from_statbank(base_url));
+    if let Some(country) = world.municipality(0) {
+        files.extend(from_case_system(country, "labour_force", base_url));
+    }
     files
 }
 
@@ -152,7 +157,10 @@ fn from_drops(area: &Municipality, kind: &drops::Kind, folder: &Path) -> (String
         .map(|(header, column)| (*column, drop_expression(header, column)))
         .collect();
     let draft = Draft {
-        doc: format!("{} as delivered month by month in {}.", kind.entity, area.name),
+        doc: format!(
+            "{} as delivered month by month in {}.",
+            kind.entity, area.name
+        ),
         connector: "files",
         entity: kind.entity,
         municipality_code: Some(area.code),
@@ -160,7 +168,10 @@ fn from_drops(area: &Municipality, kind: &drops::Kind, folder: &Path) -> (String
         settings,
         select,
     };
-    (format!("drops-{}-{}.yaml", area.code, kind.entity), draft.text())
+    (
+        format!("drops-{}-{}.yaml", area.code, kind.entity),
+        draft.text(),
+    )
 }
 
 fn drop_expression(header: &str, column: &str) -> String {
@@ -204,10 +215,16 @@ fn from_survey(area: &Municipality, folder: &Path) -> (String, String) {
         ("job_focus", plain("JOBFOKUS")),
         ("prepared", plain("FORBEREDT")),
         ("clear_next_step", plain("NAESTETRIN")),
-        ("updated_at", "replace(\"datestamp\", ' ', 'T') || 'Z'".to_owned()),
+        (
+            "updated_at",
+            "replace(\"datestamp\", ' ', 'T') || 'Z'".to_owned(),
+        ),
     ];
     let draft = Draft {
-        doc: format!("Invitations and answers from the survey tool of {}.", area.name),
+        doc: format!(
+            "Invitations and answers from the survey tool of {}.",
+            area.name
+        ),
         connector: "files",
         entity: "survey_response",
         municipality_code: Some(area.code),
@@ -216,29 +233,4 @@ fn from_survey(area: &Municipality, folder: &Path) -> (String, String) {
         select,
     };
     (format!("survey-{}.yaml", area.code), draft.text())
-}
-
-fn from_statbank(base_url: &str) -> (String, String) {
-    let settings = format!(
-        "  base_url: {}
-  table: RAS201
-  lang: da
-  variables:
-    - {{ code: OMRÅDE, values: ['*'] }}
-    - {{ code: HERKOMST, values: ['*'] }}
-    - {{ code: SOCIO, values: [BES, LED] }}
-    - {{ code: Tid, values: ['*'] }}
-",
-        quoted(&format!("{base_url}/statbank/v1"))
-    );
-    let draft = Draft {
-        doc: "The labour force by origin at the end of November.".to_owned(),
-        connector: "statbank",
-        entity: "labour_force",
-        municipality_code: None,
-        schedule: "every 5m",
-        settings,
-        select: Vec::new(),
-    };
-    ("statbank-labour_force.yaml".to_owned(), draft.text())
 }

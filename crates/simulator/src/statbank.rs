@@ -42,7 +42,10 @@ pub fn statbank(world: &World) -> Router {
 pub(crate) fn router(clock: Clock) -> Router {
     Router::new()
         .route("/statbank/v1/tables", get(tables).post(tables))
-        .route("/statbank/v1/tableinfo", get(info_by_query).post(info_by_body))
+        .route(
+            "/statbank/v1/tableinfo",
+            get(info_by_query).post(info_by_body),
+        )
         .route("/statbank/v1/data", axum::routing::post(data))
         .with_state(clock)
 }
@@ -64,7 +67,10 @@ struct Table {
 
 impl Table {
     fn of(world: &World) -> Self {
-        let rows: Vec<LabourForce> = world.seen::<LabourForce>().map(|it| it.into_owned()).collect();
+        let rows: Vec<LabourForce> = world
+            .seen::<LabourForce>()
+            .map(|it| it.into_owned())
+            .collect();
         let years: BTreeSet<i32> = rows.iter().map(|it| it.reference_date.year()).collect();
         let regions = world.areas().map(|it| (region(it.code), it.name.clone()));
         let updated = rows
@@ -145,7 +151,11 @@ impl Table {
     }
 
     fn listing(&self) -> Value {
-        let times: Vec<&str> = self.variables[3].values.iter().map(|it| it.0.as_str()).collect();
+        let times: Vec<&str> = self.variables[3]
+            .values
+            .iter()
+            .map(|it| it.0.as_str())
+            .collect();
         json!({
             "id": TABLE,
             "text": TEXT,
@@ -298,7 +308,10 @@ fn choose<'a>(table: &'a Table, asked: &[VariableAsked]) -> Result<Vec<Chosen<'a
     }
     let time = table.variables.len() - 1;
     if chosen.iter().all(|it| it.0 != time) {
-        chosen.push((time, table.variables[time].values.last().into_iter().collect()));
+        chosen.push((
+            time,
+            table.variables[time].values.last().into_iter().collect(),
+        ));
     }
     Ok(chosen)
 }
@@ -361,7 +374,10 @@ fn csv(table: &Table, chosen: &[Chosen<'_>], presentation: &str) -> Response {
     }
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=RAS201.csv"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=RAS201.csv",
+        ),
     ];
     (headers, text).into_response()
 }
@@ -427,5 +443,9 @@ fn unknown_table(asked: &str) -> Response {
 }
 
 fn wrong(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({ "errorTypeCode": code, "message": message }))).into_response()
+    (
+        status,
+        Json(json!({ "errorTypeCode": code, "message": message })),
+    )
+        .into_response()
 }

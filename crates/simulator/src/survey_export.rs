@@ -41,6 +41,7 @@ pub fn write_survey_export(world: &World, dir: &Path) -> Result<Written> {
     let now = world.now();
     let mut written = Written::default();
     for area in world.municipalities() {
+        output::folder(&dir.join(area.code.to_string()))?;
         let mut files: BTreeMap<String, String> = BTreeMap::new();
         for response in &area.survey_responses {
             let Some(image) = response.image(now) else {
@@ -85,12 +86,24 @@ fn fields(response: &SurveyResponse) -> [String; 24] {
     let stamp = stamp(response.updated_at);
     [
         (response.response_id.number + 1).to_string(),
-        if answered { stamp.clone() } else { String::new() },
-        if answered { "2".to_owned() } else { String::new() },
+        if answered {
+            stamp.clone()
+        } else {
+            String::new()
+        },
+        if answered {
+            "2".to_owned()
+        } else {
+            String::new()
+        },
         "da".to_owned(),
         (u64::from(response.response_id.number) * 7919 % 1_000_003).to_string(),
         response.response_id.to_string(),
-        if answered { stamp.clone() } else { String::new() },
+        if answered {
+            stamp.clone()
+        } else {
+            String::new()
+        },
         stamp,
         id(response.participation_id),
         id(response.offer_id),

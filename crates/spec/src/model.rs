@@ -220,7 +220,10 @@ impl Model {
             "definition" => {
                 for item in value.split(',') {
                     let found = definition_ref(item.trim()).ok_or_else(|| {
-                        wrong(format!("`{}` is no definition such as effect_3m@1", item.trim()))
+                        wrong(format!(
+                            "`{}` is no definition such as effect_3m@1",
+                            item.trim()
+                        ))
                     })?;
                     self.definitions.push(found);
                 }
@@ -236,7 +239,10 @@ impl Model {
             _ => {
                 let check = check(entry).map_err(wrong)?;
                 if self.checks.iter().any(|it| it.name == check.name) {
-                    return Err(wrong(format!("there are two checks called `{}`", check.name)));
+                    return Err(wrong(format!(
+                        "there are two checks called `{}`",
+                        check.name
+                    )));
                 }
                 self.checks.push(check);
             }
@@ -258,10 +264,7 @@ impl Model {
                 "the header says no `grain`; name the columns that tell rows apart: `-- grain: a, b`",
             ));
         }
-        let named = [
-            ("grain", &self.grain),
-            ("partition_by", &self.partition_by),
-        ];
+        let named = [("grain", &self.grain), ("partition_by", &self.partition_by)];
         let references: Vec<String> = self.references.iter().map(|it| it.column.clone()).collect();
         for (key, columns) in named.into_iter().chain([("references", &references)]) {
             for column in columns {
@@ -308,7 +311,9 @@ fn reference(text: &str, line: u64) -> Option<Reference> {
     let (column, target) = text.split_once("->")?;
     let (table, target) = target.trim().rsplit_once('.')?;
     let column = column.trim();
-    let is_table = table.split_once('.').is_some_and(|(a, b)| is_name(a) && is_name(b));
+    let is_table = table
+        .split_once('.')
+        .is_some_and(|(a, b)| is_name(a) && is_name(b));
     (is_name(column) && is_name(target) && is_table).then(|| Reference {
         column: column.to_owned(),
         table: table.to_owned(),
@@ -327,7 +332,11 @@ fn check(entry: &Entry) -> Result<Check, String> {
     }
     Ok(Check {
         name: name.to_owned(),
-        severity: if entry.key == "warn" { Severity::Warning } else { Severity::Error },
+        severity: if entry.key == "warn" {
+            Severity::Warning
+        } else {
+            Severity::Error
+        },
         predicate: predicate.to_owned(),
         line: entry.line,
     })

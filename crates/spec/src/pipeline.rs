@@ -170,7 +170,7 @@ settings:
   auth: { kind: bearer, token: \"${TOKEN}\" }
 select:
   citizen_id: pseudonym(\"cprNummer\")
-where: \"status\" <> 'draft'
+where: status <> 'draft'
 ";
 
     fn parse(text: &str) -> Result<Pipeline, Mistake> {
@@ -186,7 +186,7 @@ where: \"status\" <> 'draft'
         assert_eq!(pipeline.entity.name, "participation");
         assert_eq!(pipeline.sender, "case");
         assert_eq!(pipeline.select["citizen_id"], "pseudonym(\"cprNummer\")");
-        assert_eq!(pipeline.filter.as_deref(), Some("\"status\" <> 'draft'"));
+        assert_eq!(pipeline.filter.as_deref(), Some("status <> 'draft'"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use datafusion::{
         datatypes::Int64Type,
         util::display::{ArrayFormatter, FormatOptions},
     },
+    error::DataFusionError,
     prelude::SessionContext,
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ struct Rule {
     name: String,
     severity: Severity,
     predicate: String,
+    /// The header line it stands on.
+    line: Option<u64>,
 }
 
 /// Checks the rows of a table on their own: its grain and its predicates. The session knows the table
@@ -80,7 +83,10 @@ pub async fn rows(ctx: &SessionContext, node: &Node) -> Result<Vec<CheckResult>>
         .map(|rule| format!("count(*) filter (where ({}) is false)", rule.predicate))
         .collect();
     let sql = format!("select {} from {}", counts.join(", "), quoted(&table));
-    let counted = query(ctx, node, "a check", &sql).await?;
+    let counted = match collect(ctx, &sql).await {
+        Ok(counted) => counted,
+        Err(err) => return Err(blame(ctx, node, &rules, err).await),
+    };
     for (at, rule) in rules.iter().enumerate() {
         let failed_rows = number(&counted, at);
         let failing = format!("({}) is false", rule.predicate);
@@ -109,7 +115,10 @@ pub async fn references(ctx: &SessionContext, node: &Node) -> Result<Vec<CheckRe
             "{column} is not null and not exists (select 1 from {} as pointed where pointed.{target} = pointing.{column})",
             quoted(&it.table)
         );
-        let sql = format!("select count(*) from {} as pointing where {condition}", quoted(&table));
+        let sql = format!(
+            "select count(*) from {} as pointing where {condition}",
+            quoted(&table)
+        );
         let failed_rows = number(&query(ctx, node, "a reference", &sql).await?, 0);
         results.push(CheckResult {
             model: table.clone(),
@@ -159,12 +168,14 @@ fn rules(node: &Node) -> Vec<Rule> {
         name: "not_null".to_owned(),
         severity: Severity::Error,
         predicate: filled.join(" and "),
+        line: None,
     }];
     match &node.origin {
         Origin::Written(model) => rules.extend(model.checks.iter().map(|check| Rule {
             name: check.name.clone(),
             severity: check.severity,
             predicate: check.predicate.clone(),
+            line: Some(check.line),
         })),
         Origin::Current(entity) => rules.extend(entity.fields.iter().filter_map(range)),
     }
@@ -183,6 +194,7 @@ fn range(field: &Field) -> Option<Rule> {
         name: format!("range_{}", field.name),
         severity: Severity::Warning,
         predicate: ends.join(" and "),
+        line: None,
     })
 }
 
@@ -229,27 +241,42 @@ async fn sample(
     Ok(keys_of(&query(ctx, node, "a check", &sql).await?))
 }
 
-async fn query(ctx: &SessionContext, node: &Node, what: &str, sql: &str) -> Result<Vec<RecordBatch>> {
-    let answer = match ctx.sql(sql).await {
-        Ok(answer) => answer.collect().await,
-        Err(err) => Err(err),
-    };
-    answer.map_err(|err| match &node.origin {
-        Origin::Written(model) => Error::Models(vec![blame(model, what, &err)]),
-        Origin::Current(_) => Error::query(format!("{what} of {}", node.table()), err),
-    })
+async fn query(
+    ctx: &SessionContext,
+    node: &Node,
+    what: &str,
+    sql: &str,
+) -> Result<Vec<RecordBatch>> {
+    collect(ctx, sql)
+        .await
+        .map_err(|err| Error::query(format!("{what} of {}", node.table()), err))
 }
 
-/// The header line whose text the error speaks of cannot be told from the engine's words, so the first
-/// check that does not stand on its own is named.
-fn blame(model: &spec::Model, what: &str, err: &datafusion::error::DataFusionError) -> spec::Mistake {
-    let line = model.checks.first().map(|it| it.line);
-    model.mistake(line, format!("{what} of the header: {}", err.strip_backtrace()))
+async fn collect(ctx: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
+    ctx.sql(sql).await?.collect().await
+}
+
+/// The error of all rules together, laid to the first one that fails alone.
+async fn blame(ctx: &SessionContext, node: &Node, rules: &[Rule], err: DataFusionError) -> Error {
+    let Origin::Written(model) = &node.origin else {
+        return Error::query(format!("checking {}", node.table()), err);
+    };
+    for rule in rules.iter().filter(|it| it.line.is_some()) {
+        let (predicate, table) = (&rule.predicate, quoted(&node.table()));
+        let sql = format!("select count(*) filter (where ({predicate}) is false) from {table}");
+        if let Err(own) = collect(ctx, &sql).await {
+            let message = format!("check `{}`: {}", rule.name, own.strip_backtrace());
+            return Error::Models(vec![model.mistake(rule.line, message)]);
+        }
+    }
+    Error::query(format!("checking {}", node.table()), err)
 }
 
 fn number(batches: &[RecordBatch], column: usize) -> i64 {
     let first = batches.iter().find(|it| it.num_rows() > 0);
-    first.map_or(0, |it| it.column(column).as_primitive::<Int64Type>().value(0))
+    first.map_or(0, |it| {
+        it.column(column).as_primitive::<Int64Type>().value(0)
+    })
 }
 
 fn keys_of(batches: &[RecordBatch]) -> Vec<String> {
@@ -258,15 +285,19 @@ fn keys_of(batches: &[RecordBatch]) -> Vec<String> {
     for batch in batches {
         for row in 0..batch.num_rows() {
             let schema = batch.schema();
-            let values = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-                let value = if is_personal(field.name()) {
-                    "…".to_owned()
-                } else {
-                    ArrayFormatter::try_new(column, &options)
-                        .map_or_else(|err| err.to_string(), |it| it.value(row).to_string())
-                };
-                format!("{}={value}", field.name())
-            });
+            let values = schema
+                .fields()
+                .iter()
+                .zip(batch.columns())
+                .map(|(field, column)| {
+                    let value = if is_personal(field.name()) {
+                        "…".to_owned()
+                    } else {
+                        ArrayFormatter::try_new(column, &options)
+                            .map_or_else(|err| err.to_string(), |it| it.value(row).to_string())
+                    };
+                    format!("{}={value}", field.name())
+                });
             keys.push(values.collect::<Vec<_>>().join(", "));
         }
     }

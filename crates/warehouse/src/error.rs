@@ -36,7 +36,9 @@ pub enum Error {
         source: DataFusionError,
     },
     /// Other builds published first, again and again.
-    #[error("gave up after {0} attempts: another build published first each time; let only one build run")]
+    #[error(
+        "gave up after {0} attempts: another build published first each time; let only one build run"
+    )]
     Overtaken(usize),
     /// A stored publication cannot be read.
     #[error("{path}: {reason}; a newer Pejl wrote it, or something else did")]
@@ -52,7 +54,9 @@ impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Models(_) | Self::Folder { .. } | Self::Settings(_) | Self::Overtaken(_) => FixBy::Settings,
+            Self::Models(_) | Self::Folder { .. } | Self::Settings(_) | Self::Overtaken(_) => {
+                FixBy::Settings
+            }
             Self::Lake(err) => err.fix_by(),
             Self::Query { .. } | Self::Publication { .. } => FixBy::Us,
         }

@@ -89,9 +89,14 @@ impl Catalog {
                 Ok(node) => {
                     let table = node.table();
                     if let Some(taken) = nodes.insert(table.clone(), node)
-                        && let Some(Node { origin: Origin::Written(model), .. }) = nodes.get(&table)
+                        && let Some(Node {
+                            origin: Origin::Written(model),
+                            ..
+                        }) = nodes.get(&table)
                     {
-                        mistakes.push(model.mistake(None, format!("`{table}` is there already: {taken}")));
+                        mistakes.push(
+                            model.mistake(None, format!("`{table}` is there already: {taken}")),
+                        );
                     }
                 }
                 Err(mistake) => mistakes.push(mistake),
@@ -148,7 +153,10 @@ impl Node {
                 .iter()
                 .any(|it| it.definition_id == wanted.id && it.version == wanted.version);
             if !exists {
-                let message = format!("no definition {}@{} in the definitions folder", wanted.id, wanted.version);
+                let message = format!(
+                    "no definition {}@{} in the definitions folder",
+                    wanted.id, wanted.version
+                );
                 return Err(model.mistake(Some(1), message));
             }
         }
@@ -196,11 +204,15 @@ impl Node {
         match &self.origin {
             Origin::Written(model) => {
                 let columns = model.columns.iter();
-                columns.map(|it| (it.name.as_str(), it.doc.as_str())).collect()
+                columns
+                    .map(|it| (it.name.as_str(), it.doc.as_str()))
+                    .collect()
             }
             Origin::Current(entity) => {
                 let fields = entity.fields.iter();
-                fields.map(|it| (it.name.as_str(), it.doc.as_str())).collect()
+                fields
+                    .map(|it| (it.name.as_str(), it.doc.as_str()))
+                    .collect()
             }
         }
     }
@@ -236,11 +248,16 @@ impl Node {
                     Ok(rows) => storable(rows),
                     Err(err) => Err(err),
                 };
-                let rows = planned
-                    .map_err(|err| Error::Models(vec![graph::mistake_of(model, &err)]))?;
-                let given: Vec<&String> = rows.schema().fields().iter().map(|it| it.name()).collect();
-                if given.iter().ne(&model.columns.iter().map(|it| &it.name).collect::<Vec<_>>()) {
-                    let message = format!("the query gives {given:?}, which are not the commented columns");
+                let rows =
+                    planned.map_err(|err| Error::Models(vec![graph::mistake_of(model, &err)]))?;
+                let given: Vec<&String> =
+                    rows.schema().fields().iter().map(|it| it.name()).collect();
+                if given
+                    .iter()
+                    .ne(&model.columns.iter().map(|it| &it.name).collect::<Vec<_>>())
+                {
+                    let message =
+                        format!("the query gives {given:?}, which are not the commented columns");
                     return Err(Error::Models(vec![model.mistake(None, message)]));
                 }
                 Ok(rows)
@@ -268,7 +285,10 @@ pub(crate) fn is_given(table: &str) -> bool {
 }
 
 fn folders(path: &Path) -> Result<Vec<PathBuf>> {
-    Ok(listing(path)?.into_iter().filter(|it| it.is_dir()).collect())
+    Ok(listing(path)?
+        .into_iter()
+        .filter(|it| it.is_dir())
+        .collect())
 }
 
 fn files(path: &Path, extension: &str, may_be_missing: bool) -> Result<Vec<PathBuf>> {

@@ -54,21 +54,55 @@ fn definition_rows(definitions: &[Definition]) -> RecordBatch {
     let versions = all().map(|it| i32::try_from(it.version).unwrap_or(i32::MAX));
     let since = all().map(|it| Date32Type::from_naive_date(it.valid_from));
     let columns: [(&str, bool, ArrayRef); 10] = [
-        ("definition_id", false, texts(all().map(|it| Some(it.definition_id.as_str())))),
-        ("version", false, Arc::new(Int32Array::from_iter_values(versions))),
-        ("title_da", false, texts(all().map(|it| Some(it.title_da.as_str())))),
-        ("title_en", false, texts(all().map(|it| Some(it.title_en.as_str())))),
-        ("text_da", false, texts(all().map(|it| Some(it.text_da.as_str())))),
-        ("text_en", false, texts(all().map(|it| Some(it.text_en.as_str())))),
+        (
+            "definition_id",
+            false,
+            texts(all().map(|it| Some(it.definition_id.as_str()))),
+        ),
+        (
+            "version",
+            false,
+            Arc::new(Int32Array::from_iter_values(versions)),
+        ),
+        (
+            "title_da",
+            false,
+            texts(all().map(|it| Some(it.title_da.as_str()))),
+        ),
+        (
+            "title_en",
+            false,
+            texts(all().map(|it| Some(it.title_en.as_str()))),
+        ),
+        (
+            "text_da",
+            false,
+            texts(all().map(|it| Some(it.text_da.as_str()))),
+        ),
+        (
+            "text_en",
+            false,
+            texts(all().map(|it| Some(it.text_en.as_str()))),
+        ),
         ("seed", true, texts(all().map(|it| it.seed.as_deref()))),
         ("quote", true, texts(all().map(|it| it.quote.as_deref()))),
-        ("parameters", false, texts(parameters.iter().map(|it| Some(it.as_str())))),
-        ("valid_from", false, Arc::new(Date32Array::from_iter_values(since))),
+        (
+            "parameters",
+            false,
+            texts(parameters.iter().map(|it| Some(it.as_str()))),
+        ),
+        (
+            "valid_from",
+            false,
+            Arc::new(Date32Array::from_iter_values(since)),
+        ),
     ];
     let schema = Schema::new(
         columns
             .iter()
-            .map(|(name, nullable, column)| Field::new(*name, column.data_type().clone(), *nullable))
+            .map(|(name, nullable, column)| {
+                Field::new(*name, column.data_type().clone(), *nullable)
+            })
             .collect::<Vec<_>>(),
     );
     let empty = RecordBatch::new_empty(Arc::new(schema.clone()));

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    fmt,
     sync::Arc,
 };
 
@@ -15,7 +16,9 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use datafusion::{
-    catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, TableProvider},
+    catalog::{
+        CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, TableProvider,
+    },
     common::{exec_datafusion_err, exec_err},
     error::{DataFusionError, Result},
     logical_expr::LogicalPlan,
@@ -34,12 +37,20 @@ use crate::{
 };
 
 /// One session with its own tables.
-#[derive(Debug)]
 pub struct Rehearsal {
     ctx: SessionContext,
     catalog: Arc<Catalog>,
     made: BTreeSet<String>,
     computed: BTreeSet<String>,
+}
+
+impl fmt::Debug for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehearsal")
+            .field("made", &self.made)
+            .field("computed", &self.computed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rehearsal {
@@ -89,13 +100,14 @@ impl Rehearsal {
         let rows = self.ctx.execute_logical_plan(plan).await?;
         let schema = Arc::new(rows.schema().as_arrow().clone());
         let batches = rows.collect().await?;
-        if let Some(table) = changed.filter(|_| is_creation) {
-            if self.ctx.table_exist(table.as_str())? {
-                self.complete(&table).await?;
-                self.made.insert(table);
-            } else {
-                self.made.remove(&table);
-            }
+        let Some(table) = changed else {
+            return Ok((schema, batches));
+        };
+        if is_creation && self.ctx.table_exist(table.as_str())? {
+            self.complete(&table).await?;
+            self.made.insert(table);
+        } else if is_creation {
+            self.made.remove(&table);
         }
         self.forget()?;
         Ok((schema, batches))
@@ -153,7 +165,10 @@ impl Rehearsal {
     async fn complete(&mut self, table: &str) -> Result<()> {
         let catalog = Arc::clone(&self.catalog);
         let wanted = match catalog.node(table) {
-            Some(Node { origin: Origin::Current(entity), .. }) => entity.arrow_schema(),
+            Some(Node {
+                origin: Origin::Current(entity),
+                ..
+            }) => entity.arrow_schema(),
             Some(node) => {
                 let rows = self.compute(node).await?;
                 Arc::new(rows.schema().as_arrow().clone())
@@ -188,9 +203,21 @@ fn changed_by(statement: &Statement) -> Option<String> {
 
 fn fill(table: &str, given: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
     let schema = given.schema();
-    if let Some(unknown) = schema.fields().iter().find(|it| wanted.field_with_name(it.name()).is_err()) {
-        let known: Vec<&str> = wanted.fields().iter().map(|it| it.name().as_str()).collect();
-        return exec_err!("{table} has no column `{}`; it has {}", unknown.name(), known.join(", "));
+    if let Some(unknown) = schema
+        .fields()
+        .iter()
+        .find(|it| wanted.field_with_name(it.name()).is_err())
+    {
+        let known: Vec<&str> = wanted
+            .fields()
+            .iter()
+            .map(|it| it.name().as_str())
+            .collect();
+        return exec_err!(
+            "{table} has no column `{}`; it has {}",
+            unknown.name(),
+            known.join(", ")
+        );
     }
     let options = CastOptions {
         safe: false,
@@ -218,7 +245,12 @@ fn register(
     let schema = nullable(schema);
     let batches = batches
         .iter()
-        .map(|it| Ok(RecordBatch::try_new(Arc::clone(&schema), it.columns().to_vec())?))
+        .map(|it| {
+            Ok(RecordBatch::try_new(
+                Arc::clone(&schema),
+                it.columns().to_vec(),
+            )?)
+        })
         .collect::<Result<Vec<_>>>()?;
     let rows: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![batches])?);
     ctx.register_table(table, rows)?;
@@ -227,7 +259,9 @@ fn register(
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter();
-    let fields: Vec<Field> = fields.map(|it| it.as_ref().clone().with_nullable(true)).collect();
+    let fields: Vec<Field> = fields
+        .map(|it| it.as_ref().clone().with_nullable(true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 

@@ -7,7 +7,9 @@ mod tables;
 use std::sync::Arc;
 
 use datafusion::{
-    catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider},
+    catalog::{
+        CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
+    },
     error::Result,
     execution::{context::SQLOptions, runtime_env::RuntimeEnv},
     prelude::{SessionConfig, SessionContext},
@@ -18,7 +20,7 @@ use crate::{functions, reference};
 
 pub(crate) use ops::Ops;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
-pub(crate) use tables::{At, Tables, Versions, landed, outside};
+pub(crate) use tables::{At, Tables, Versions, landed};
 
 /// The catalog of every session.
 pub const CATALOG: &str = "pejl";

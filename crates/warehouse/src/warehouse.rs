@@ -127,10 +127,7 @@ impl Warehouse {
     /// # Errors
     /// Only what keeps a build from running at all, such as a lake that cannot be reached; failed checks and
     /// models are in the report.
-    pub async fn build(
-        &self,
-        observe: &(dyn Fn(BuildEvent) + Send + Sync),
-    ) -> Result<BuildReport> {
+    pub async fn build(&self, observe: &(dyn Fn(BuildEvent) + Send + Sync)) -> Result<BuildReport> {
         let mut computed = self.inner.computed.lock().await;
         let session = |candidates: Arc<Candidates>| self.inner.build_session(candidates);
         let builder = Builder {
@@ -202,7 +199,10 @@ impl Inner {
             schemas.push((schema, tables));
         }
         let failed = |err| Error::query("opening a session", err);
-        schemas.push(("ref", session::reference_schema(self.catalog.definitions()).map_err(failed)?));
+        schemas.push((
+            "ref",
+            session::reference_schema(self.catalog.definitions()).map_err(failed)?,
+        ));
         schemas.push((
             "ops",
             Arc::new(Ops {

@@ -21,7 +21,9 @@ use arrow::{
 };
 use datafusion::error::DataFusionError;
 use libtest_mimic::{Arguments, Failed, Trial};
-use sqllogictest::{AsyncDB, ColumnType, DBOutput, Runner, default_validator, strict_column_validator};
+use sqllogictest::{
+    AsyncDB, ColumnType, DBOutput, Runner, default_validator, strict_column_validator,
+};
 use warehouse::{models::Catalog, rehearsal::Rehearsal};
 
 fn main() -> ExitCode {
@@ -98,7 +100,8 @@ fn run(path: &Path, catalog: Arc<Catalog>) -> Result<(), Failed> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut runner = Runner::new(|| async { Ok(Session(Rehearsal::new(Arc::clone(&catalog))?)) });
+        let mut runner =
+            Runner::new(|| async { Ok(Session(Rehearsal::new(Arc::clone(&catalog))?)) });
         runner.with_column_validator(strict_column_validator);
         if complete() {
             let done = runner
@@ -158,7 +161,13 @@ fn is_count_of_changes(schema: &Schema) -> bool {
 
 fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
     (0..batch.num_rows())
-        .map(|row| batch.columns().iter().map(|it| shown(it.as_ref(), row)).collect())
+        .map(|row| {
+            batch
+                .columns()
+                .iter()
+                .map(|it| shown(it.as_ref(), row))
+                .collect()
+        })
         .collect()
 }
 
@@ -171,15 +180,26 @@ fn shown(column: &dyn Array, row: usize) -> String {
         decimals(column.as_primitive::<Float64Type>().value(row))
     } else {
         let options = FormatOptions::default().with_null("NULL");
-        ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string()
+        ArrayFormatter::try_new(column, &options)
+            .unwrap()
+            .value(row)
+            .to_string()
     };
-    if text.is_empty() { "(empty)".to_owned() } else { text }
+    if text.is_empty() {
+        "(empty)".to_owned()
+    } else {
+        text
+    }
 }
 
 fn decimals(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The type of a column as files write it.

@@ -2,7 +2,7 @@
 -- grain: participation_id
 -- partition_by: municipality_code
 -- definition: effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1, age_group@1, prior_weeks@1
--- check: sustained_within_point: effect_3m_sustained is distinct from 'success' or effect_3m = 'success'
+-- check: sustained_within_point: (effect_3m_sustained is distinct from 'success') or effect_3m = 'success'
 -- check: decided_in_order: effect_3m is null or effect_3m in ('pending', 'lost') or effect_1m in ('success', 'failure')
 select
     p.participation_id,  -- The participation.

@@ -1,17 +1,31 @@
--- doc: The counts that mart.offer_overview and mart.contract_status must not show: 1 to 4, and those that would give one of
---     them away.
+-- doc: The counts that mart.offer_overview and mart.contract_status must not show: 1 to 4, and those that would give one
+--     of them away.
 -- grain: mart, municipality_code, block, part, measure
 -- partition_by: municipality_code
 -- definition: small_cells@1
+-- check: counts_are_counts: n >= 0
 with recursive
 -- A count stands in one or more lines: a total and its parts. Where a line hides exactly one of its counts, one more is
 -- hidden; that one stands in other lines too, so the rule is repeated until no line gives a number away.
+-- A block is what lines stay within: a half-year of an offer, or an indicator of a municipality. Blocks, parts, measures
+-- and lines have numbers here, which sort faster than names, in the order of the names, which decides ties.
+invited as (
+    select municipality_code, half_year(invited_date) as period, offer_id, target_group, count(*) as invited
+    from core.survey_answer
+    where target_group is not null
+    group by municipality_code, half_year(invited_date), offer_id, target_group
+    union all
+    select municipality_code, half_year(invited_date) as period, offer_id, 'all' as target_group, count(*) as invited
+    from core.survey_answer
+    group by municipality_code, half_year(invited_date), offer_id
+),
 overview as (
     select
         o.municipality_code,
-        o.period,
-        o.offer_id,
+        concat(o.period, ' ', o.offer_id) as block,
         o.target_group,
+        cast(dense_rank() over (order by o.municipality_code, o.period, o.offer_id) as bigint) as block_number,
+        cast(row_number() over (partition by o.municipality_code, o.period, o.offer_id order by o.target_group) as bigint) as part_number,
         o.under_30 + o.aged_30_plus + o.age_unknown as participants,
         o.in_offer,
         o.finished,
@@ -24,209 +38,252 @@ overview as (
         o.pending,
         o.lost,
         coalesce(o.satisfaction_share_n, 0) as satisfaction_share_n,
-        coalesce(i.invited, 0) as invited
+        coalesce(i.invited, 0) as invited,
+        -- Zeros are shown, so what is above them is at least this: two age groups with somebody in them are two citizens.
+        cast(o.under_30 > 0 as bigint) + cast(o.aged_30_plus > 0 as bigint) + cast(o.age_unknown > 0 as bigint) as ages,
+        cast(o.effect_3m_n > 0 as bigint) + cast(o.pending > 0 as bigint) + cast(o.lost > 0 as bigint) as outcomes
     from core.offer_overview as o
-    left join (
-        select municipality_code, half_year(invited_date) as period, offer_id, target_group, count(*) as invited
-        from core.survey_answer
-        where target_group is not null
-        group by municipality_code, half_year(invited_date), offer_id, target_group
-        union all
-        select municipality_code, half_year(invited_date) as period, offer_id, 'all' as target_group, count(*) as invited
-        from core.survey_answer
-        group by municipality_code, half_year(invited_date), offer_id
-    ) as i
+    left join invited as i
         on i.municipality_code = o.municipality_code
         and i.period = o.period
         and i.offer_id = o.offer_id
         and i.target_group = o.target_group
 ),
+floor as (
+    select
+        *,
+        greatest(ages, outcomes + cast(in_offer > 0 as bigint)) as participants_least,
+        case when in_offer = 0 then greatest(ages, outcomes) else outcomes end as finished_least
+    from overview
+),
 overview_cell as (
     select
         municipality_code,
-        concat(period, ' ', offer_id) as block,
-        target_group as part,
+        block,
+        target_group,
+        block_number,
+        part_number,
+        unnest([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]) as measure_number,
         unnest([
-            'participants', 'in_offer', 'finished', 'under_30', 'aged_30_plus', 'age_unknown', 'effect_1m_n',
-            'undecided_1m', 'effect_3m_n', 'pending', 'lost', 'satisfaction_share_n', 'invited'
-        ]) as measure,
+            age_unknown, aged_30_plus, effect_1m_n, effect_3m_n, finished, in_offer, invited, lost, participants, pending,
+            satisfaction_share_n, under_30, undecided_1m
+        ]) as n,
         unnest([
-            participants, in_offer, finished, under_30, aged_30_plus, age_unknown, effect_1m_n,
-            undecided_1m, effect_3m_n, pending, lost, satisfaction_share_n, invited
-        ]) as n
-    from overview
+            case when ages = 1 then participants_least else 1 end,
+            case when ages = 1 then participants_least else 1 end,
+            1,
+            case when outcomes = 1 then finished_least else 1 end,
+            finished_least,
+            case when finished = 0 then participants_least else 1 end,
+            1,
+            case when outcomes = 1 then finished_least else 1 end,
+            participants_least,
+            case when outcomes = 1 then finished_least else 1 end,
+            1,
+            case when ages = 1 then participants_least else 1 end,
+            1
+        ]) as least
+    from floor
     union all
     -- Answers that name no target group: a part of `all` that is not shown, but could be found by subtraction.
     select
         municipality_code,
-        concat(period, ' ', offer_id) as block,
-        'none' as part,
-        unnest(['satisfaction_share_n', 'invited']) as measure,
+        block,
+        'none' as target_group,
+        block_number,
+        cast(99 as bigint) as part_number,
+        unnest([11, 7]) as measure_number,
         unnest([
             sum(case when target_group = 'all' then satisfaction_share_n else -satisfaction_share_n end),
             sum(case when target_group = 'all' then invited else -invited end)
-        ]) as n
+        ]) as n,
+        unnest([1, 1]) as least
     from overview
-    group by municipality_code, period, offer_id
+    group by municipality_code, block, block_number
+),
+total_least as (
+    select block_number, measure_number, sum(least) as least
+    from overview_cell
+    where target_group <> 'all' and n > 0
+    group by block_number, measure_number
 ),
 contract as (
     select
         municipality_code,
-        case when starts_with(indicator, 'interview_timeliness') then 'interview_timeliness' else indicator end as block,
+        case when starts_with(indicator, 'interview_timeliness') then 'interview_timeliness' else indicator end as family,
         indicator,
         unit_id,
         period,
         yearly,
-        month_number,
+        month_number / 12 as year_number,
+        month_number * 2 + cast(yearly as int) as period_number,
         n
     from core.contract_value
     where n is not null
-),
--- What the municipality has beside the units with a goal: not shown, but could be found by subtraction.
-other_unit as (
+    union all
+    -- What the municipality has beside the units with a goal: not shown, but could be found by subtraction.
     select
         w.municipality_code,
-        w.block,
+        case when starts_with(w.indicator, 'interview_timeliness') then 'interview_timeliness' else w.indicator end as family,
         w.indicator,
+        'other units' as unit_id,
         w.period,
+        w.yearly,
+        w.month_number / 12 as year_number,
+        w.month_number * 2 + cast(w.yearly as int) as period_number,
         greatest(w.n - sum(u.n), 0) as n
-    from contract as w
-    join contract as u
+    from core.contract_value as w
+    join core.contract_value as u
         on u.municipality_code = w.municipality_code
         and u.indicator = w.indicator
         and u.period = w.period
         and u.unit_id <> ''
-    where w.unit_id = ''
-    group by w.municipality_code, w.block, w.indicator, w.period, w.n
+    where w.unit_id = '' and w.n is not null
+    group by w.municipality_code, w.indicator, w.period, w.yearly, w.month_number, w.n
+),
+contract_cell as (
+    select
+        *,
+        -cast(dense_rank() over (order by municipality_code, family) as bigint) as block_number,
+        cast(dense_rank() over (partition by municipality_code, family order by indicator, unit_id) as bigint) as part_number,
+        cast(dense_rank() over (partition by municipality_code, family order by indicator) as bigint) as indicator_number,
+        cast(dense_rank() over (partition by municipality_code, family order by unit_id) as bigint) as unit_number
+    from contract
 ),
 -- The first line of a cell is the one that the function suppressed() sees.
 cell as (
     select
         'offer_overview' as mart,
-        municipality_code,
-        block,
-        part,
-        measure,
-        n,
-        part = 'all' as is_total,
+        c.municipality_code,
+        c.block,
+        c.target_group as part,
+        ([
+            'age_unknown', 'aged_30_plus', 'effect_1m_n', 'effect_3m_n', 'finished', 'in_offer', 'invited', 'lost',
+            'participants', 'pending', 'satisfaction_share_n', 'under_30', 'undecided_1m'
+        ])[c.measure_number] as measure,
+        c.block_number,
+        c.part_number,
+        c.measure_number,
+        c.n,
+        greatest(c.least, t.least) as least,
+        c.target_group = 'all' as is_total,
+        -- 1 to 13: a measure over its target groups. Within a row: 20 the citizens of the period over their ages, 21 over those
+        -- in the offer and those finished, 22 finished over the first month, 23 over the three months.
+        case when c.measure_number = 13 then c.part_number * 100 + 24 else c.measure_number end as line_1,
         case
-            when measure = 'participants' then [measure, concat('age of ', part), concat('presence of ', part)]
-            when measure = 'in_offer' then [measure, concat('presence of ', part)]
-            when measure = 'finished'
-                then [measure, concat('presence of ', part), concat('one month of ', part), concat('three months of ', part)]
-            when measure in ('under_30', 'aged_30_plus', 'age_unknown') then [measure, concat('age of ', part)]
-            when measure = 'effect_1m_n' then [measure, concat('one month of ', part)]
-            when measure = 'undecided_1m' then [concat(measure, ' of ', part), concat('one month of ', part)]
-            when measure in ('effect_3m_n', 'pending', 'lost') then [measure, concat('three months of ', part)]
-            else [measure]
-        end as lines
-    from overview_cell
+            when c.measure_number in (1, 2, 9, 12) then c.part_number * 100 + 20
+            when c.measure_number in (3, 5, 13) then c.part_number * 100 + 22
+            when c.measure_number in (4, 8, 10) then c.part_number * 100 + 23
+        end as line_2,
+        case when c.measure_number in (5, 6, 9) then c.part_number * 100 + 21 end as line_3,
+        case when c.measure_number = 5 then c.part_number * 100 + 23 end as line_4
+    from overview_cell as c
+    left join total_least as t
+        on t.block_number = c.block_number and t.measure_number = c.measure_number and c.target_group = 'all'
     union all
     select
         'contract_status' as mart,
         municipality_code,
-        block,
+        family as block,
         concat(indicator, ' ', unit_id) as part,
         period as measure,
+        block_number,
+        part_number,
+        period_number as measure_number,
         n,
-        case when block in ('workplace_share', 'excess_unemployment') then unit_id = '' else yearly end as is_total,
+        1 as least,
+        case when family in ('workplace_share', 'excess_unemployment') then unit_id = '' else yearly end as is_total,
+        -- 1: a year over its months. 2: the municipality over its units. 3: all interviews over their populations.
         case
-            when block in ('workplace_share', 'excess_unemployment') then [concat('units in ', period)]
-            when block = 'interview_timeliness'
-                then [
-                    concat('year ', month_number / 12, ' of ', indicator, ' ', unit_id),
-                    concat('units of ', indicator, ' in ', period),
-                    concat('populations of ', unit_id, ' in ', period)
-                ]
-            else [
-                concat('year ', month_number / 12, ' of ', indicator, ' ', unit_id),
-                concat('units of ', indicator, ' in ', period)
-            ]
-        end as lines
-    from contract
-    union all
-    select
-        'contract_status' as mart,
-        municipality_code,
-        block,
-        concat(indicator, ' other units') as part,
-        period as measure,
-        n,
-        false as is_total,
-        [case when block = 'workplace_share' then concat('units in ', period) else concat('units of ', indicator, ' in ', period) end]
-            as lines
-    from other_unit
+            when family in ('workplace_share', 'excess_unemployment') or unit_id = 'other units'
+                then 2000000000 + indicator_number * 10000000 + period_number
+            else 1000000000 + part_number * 10000 + year_number
+        end as line_1,
+        case
+            when family not in ('workplace_share', 'excess_unemployment') and unit_id <> 'other units'
+                then 2000000000 + indicator_number * 10000000 + period_number
+        end as line_2,
+        case
+            when family = 'interview_timeliness' and unit_id <> 'other units'
+                then 3000000000 + unit_number * 1000000 + period_number
+        end as line_3,
+        null as line_4
+    from contract_cell
 ),
 opening as (
     select
         *,
-        suppressed(n, concat(part, ' ', measure), is_total) over (partition by mart, municipality_code, block, lines[1]) as hidden
+        suppressed(n, concat(part, ' ', measure), is_total) over (partition by block_number, line_1) as hidden
     from cell
 ),
+-- A query that reads itself must not change its types on the way.
+numbered as (
+    select
+        cast(block_number as bigint) as block_number,
+        cast(part_number as bigint) as part_number,
+        cast(measure_number as bigint) as measure_number,
+        cast(line_1 as bigint) as line_1,
+        cast(line_2 as bigint) as line_2,
+        cast(line_3 as bigint) as line_3,
+        cast(line_4 as bigint) as line_4,
+        cast(n as bigint) as n,
+        cast(least as bigint) as least,
+        hidden,
+        bool_or(hidden) over (partition by block_number) as is_open
+    from opening
+),
 closing as (
-    select 0 as round, mart, municipality_code, block, part, measure, n, lines, hidden
-    from (
-        select *, bool_or(hidden) over (partition by mart, municipality_code, block) as is_open from opening
-    ) as opened
+    select block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden
+    from numbered
     where is_open and n > 0
     union all
-    select round + 1 as round, mart, municipality_code, block, part, measure, n, lines, hidden or chosen as hidden
+    select
+        block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden or chosen as hidden
     from (
-        select *, bool_or(chosen) over (partition by mart, municipality_code, block) as goes_on
+        select *, bool_or(chosen) over (partition by block_number) as goes_on
         from (
             select
-                round,
-                mart,
-                municipality_code,
-                block,
-                part,
-                measure,
-                n,
-                hidden,
-                first_value(lines) as lines,
-                bool_or(chosen) as chosen
+                block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden,
+                -- One alone is found by subtraction, and so are several that are all as small as they can be.
+                bool_or(
+                    not hidden
+                    and rank = next_rank
+                    and (hidden_in_line = 1 or hidden_in_line > 1 and slack = 0)
+                ) as chosen
             from (
                 select
                     *,
-                    -- One alone is found by subtraction, and so are several when they can only be ones.
-                    -- `participants` is not shown itself, so it is the first to go where it helps.
-                    not hidden
-                    and (hidden_in_line = 1 or largest_hidden = 1)
-                    and row_number() over (
-                        partition by mart, municipality_code, block, line
-                        order by
-                            hidden,
-                            case when measure = 'participants' and starts_with(line, 'presence') then 0 else n end,
-                            part,
-                            measure
-                    ) = 1 as chosen
+                    sum(case when hidden then 1 else 0 end) over (partition by block_number, line) as hidden_in_line,
+                    sum(case when hidden then n - least else 0 end) over (partition by block_number, line) as slack,
+                    min(case when not hidden then rank end) over (partition by block_number, line) as next_rank
                 from (
                     select
                         *,
-                        sum(case when hidden then 1 else 0 end) over (
-                            partition by mart, municipality_code, block, line
-                        ) as hidden_in_line,
-                        max(case when hidden then n end) over (
-                            partition by mart, municipality_code, block, line
-                        ) as largest_hidden
-                    from (select *, unnest(lines) as line from closing) as standing
-                ) as weighed
-            ) as picked
-            group by round, mart, municipality_code, block, part, measure, n, hidden
-        ) as gathered
+                        -- The next smallest, then the first by name. The citizens of the period are not shown themselves,
+                        -- so they are the first to go where that helps.
+                        case when measure_number = 9 and line % 100 = 21 then 0 else n * 1000000000 end
+                            + part_number * 100000 + measure_number as rank
+                    from (select *, unnest([line_1, line_2, line_3, line_4]) as line from closing) as standing
+                    where line is not null
+                ) as ranked
+            ) as weighed
+            group by block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden
+        ) as picked
     ) as judged
     where goes_on
+),
+closed as (
+    select block_number, part_number, measure_number from closing where hidden
+    union
+    select block_number, part_number, measure_number from numbered where hidden and n = 0
 )
 select
-    mart,  -- Name of the published table without its schema.
-    municipality_code,  -- Municipality.
-    block,  -- What is closed together: half-year and offer, or the indicator.
-    part,  -- Target group, or indicator and unit; none and other units stand for what is not shown by itself.
-    measure,  -- The column that holds the count, or the period of a contract value.
-    max(n) as n  -- The count itself; a zero is here only where it would tell that others are ones.
-from (
-    select mart, municipality_code, block, part, measure, n from closing where hidden
-    union all
-    select mart, municipality_code, block, part, measure, n from opening where hidden and n = 0
-) as hidden
-group by mart, municipality_code, block, part, measure
+    c.mart,  -- Name of the published table without its schema.
+    c.municipality_code,  -- Municipality.
+    c.block,  -- What is closed together: half-year and offer, or the indicator.
+    c.part,  -- Target group, or indicator and unit; none and other units stand for what is not shown by itself.
+    c.measure,  -- The column that holds the count, or the period of a contract value.
+    c.n  -- The count itself; a zero is here only where it would tell that others are ones.
+from cell as c
+join closed as h
+    on h.block_number = c.block_number and h.part_number = c.part_number and h.measure_number = c.measure_number

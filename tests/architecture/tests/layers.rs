@@ -20,7 +20,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("arrow-avro", &["codec"]),
     ("axum", &["simulator"]),
     ("connectors", &["pejl"]),
-    ("datafusion", &["ingest", "lake", "pejl", "serve-pg", "warehouse"]),
+    ("datafusion", &["ingest", "lake", "landing", "pejl", "serve-pg", "warehouse"]),
     ("datafusion-postgres", &["serve-pg"]),
     ("deltalake", &["lake"]),
     ("figment", &["pejl"]),

@@ -82,7 +82,10 @@ impl Builder {
         };
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        *self = Self { bytes, ..Self::default() };
+        *self = Self {
+            bytes,
+            ..Self::default()
+        };
         Ok(Some(block))
     }
 }
@@ -101,7 +104,10 @@ pub(super) fn open(payload: &[u8], raw_len: usize, count: u32) -> Result<Vec<Rec
     let bytes = zstd::bulk::decompress(payload, raw_len)
         .map_err(|err| Error::Damaged(format!("a block cannot be decompressed: {err}")))?;
     if bytes.len() != raw_len {
-        return Err(Error::Damaged(format!("a block has {} bytes in place of {raw_len}", bytes.len())));
+        return Err(Error::Damaged(format!(
+            "a block has {} bytes in place of {raw_len}",
+            bytes.len()
+        )));
     }
     parse(bytes.into(), count).ok_or_else(|| Error::Damaged("a block ends within a record".into()))
 }
@@ -114,14 +120,27 @@ fn parse(bytes: Bytes, count: u32) -> Option<Vec<Record>> {
     for _ in 0..count {
         let flags = reader.byte()?;
         previous_ms = previous_ms.wrapping_add(unzigzag(reader.varint()?));
-        let key = if flags & HAS_KEY != 0 { Some(reader.bytes()?) } else { None };
-        let value = if flags & HAS_VALUE != 0 { Some(reader.bytes()?) } else { None };
+        let key = if flags & HAS_KEY != 0 {
+            Some(reader.bytes()?)
+        } else {
+            None
+        };
+        let value = if flags & HAS_VALUE != 0 {
+            Some(reader.bytes()?)
+        } else {
+            None
+        };
         let mut headers = Vec::new();
         for _ in 0..reader.varint()? {
             let name = String::from_utf8(reader.bytes()?.into()).ok()?;
             headers.push((name, reader.bytes()?));
         }
-        records.push(Record { key, value, headers, timestamp_ms: previous_ms });
+        records.push(Record {
+            key,
+            value,
+            headers,
+            timestamp_ms: previous_ms,
+        });
     }
     (reader.at == reader.bytes.len()).then_some(records)
 }
@@ -153,7 +172,10 @@ impl Reader {
 
     fn bytes(&mut self) -> Option<Bytes> {
         let len = usize::try_from(self.varint()?).ok()?;
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len())?;
+        let end = self
+            .at
+            .checked_add(len)
+            .filter(|end| *end <= self.bytes.len())?;
         let slice = self.bytes.slice(self.at..end);
         self.at = end;
         Some(slice)
@@ -194,9 +216,18 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let headers = vec((".{0,12}", bytes()), 0..4);
-        (option::of(bytes()), option::of(bytes()), headers, any::<i64>()).prop_map(
-            |(key, value, headers, timestamp_ms)| Record { key, value, headers, timestamp_ms },
+        (
+            option::of(bytes()),
+            option::of(bytes()),
+            headers,
+            any::<i64>(),
         )
+            .prop_map(|(key, value, headers, timestamp_ms)| Record {
+                key,
+                value,
+                headers,
+                timestamp_ms,
+            })
     }
 
     fn seal(records: &[Record]) -> Block {
@@ -221,7 +252,7 @@ mod tests {
         fn a_flipped_bit_is_told(records in vec(record(), 1..10), at in any::<prop::sample::Index>(), bit in 0..8) {
             let mut block = seal(&records);
             let at = at.index(block.payload.len());
-            block.payload[at] ^= 1 << bit;
+            block.payload[at] ^= 1_u8 << bit;
             // Some bits of the frame header mean nothing; what opens must still be the truth.
             if let Ok(opened) = open(&block.payload, block.raw_len, block.count) {
                 prop_assert_eq!(opened, records);
@@ -243,7 +274,10 @@ mod tests {
         let mut compressor = compressor().unwrap();
         assert!(builder.seal(&mut compressor).unwrap().is_none());
         for ms in [5, 4] {
-            let record = Record { timestamp_ms: ms, ..Record::default() };
+            let record = Record {
+                timestamp_ms: ms,
+                ..Record::default()
+            };
             builder.push(&record, ms);
             let block = builder.seal(&mut compressor).unwrap().unwrap();
             assert_eq!(open(&block.payload, block.raw_len, 1).unwrap(), [record]);

@@ -46,7 +46,12 @@ impl EmbeddedConsumer {
     pub(super) async fn open(inner: Arc<Inner>, assignments: &[Assignment]) -> Result<Self> {
         let model = inner.model();
         let mut cursors = Vec::with_capacity(assignments.len());
-        for Assignment { topic, partition, offset } in assignments {
+        for Assignment {
+            topic,
+            partition,
+            offset,
+        } in assignments
+        {
             let range = range_in(&model, topic, *partition)?;
             let cursor = Cursor {
                 topic: topic.clone(),
@@ -86,8 +91,19 @@ impl EmbeddedConsumer {
                 cursor.check(range)?;
             }
             if cursor.next < range.high {
-                let Cursor { row, partition, next, .. } = *cursor;
-                wanted.push(Wanted { index, row, partition, next, high: range.high });
+                let Cursor {
+                    row,
+                    partition,
+                    next,
+                    ..
+                } = *cursor;
+                wanted.push(Wanted {
+                    index,
+                    row,
+                    partition,
+                    next,
+                    high: range.high,
+                });
             }
         }
         if ready >= max || wanted.is_empty() {
@@ -100,7 +116,12 @@ impl EmbeddedConsumer {
             read(&connection, wanted, max - ready)
         })
         .await?;
-        for Found { index, records, missing } in found {
+        for Found {
+            index,
+            records,
+            missing,
+        } in found
+        {
             let cursor = &mut self.cursors[index];
             if let Some(last) = records.last() {
                 cursor.next = last.offset + 1;
@@ -130,9 +151,15 @@ impl EmbeddedConsumer {
             }
             left -= taken;
             let records = cursor.ready.drain(..taken);
-            match polled.iter_mut().find(|polled| polled.topic == cursor.topic) {
+            match polled
+                .iter_mut()
+                .find(|polled| polled.topic == cursor.topic)
+            {
                 Some(polled) => polled.records.extend(records),
-                None => polled.push(Polled { topic: cursor.topic.clone(), records: records.collect() }),
+                None => polled.push(Polled {
+                    topic: cursor.topic.clone(),
+                    records: records.collect(),
+                }),
             }
         }
         self.turn = (self.turn + 1) % count.max(1);
@@ -161,18 +188,36 @@ impl Consumer for EmbeddedConsumer {
         let cursor = cursors
             .find(|cursor| cursor.topic == topic && cursor.partition == partition)
             .ok_or_else(|| crate::not_assigned(topic, partition))?;
-        Ok(cursor.ready.front().map_or(cursor.next, |first| first.offset))
+        Ok(cursor
+            .ready
+            .front()
+            .map_or(cursor.next, |first| first.offset))
     }
 }
 
 impl Cursor {
     fn check(&self, range: Range) -> Result<()> {
-        if self.next < range.low { Err(self.out_of(range)) } else { Ok(()) }
+        if self.next < range.low {
+            Err(self.out_of(range))
+        } else {
+            Ok(())
+        }
     }
 
     fn out_of(&self, Range { low, high }: Range) -> Error {
-        let Self { topic, partition, next, .. } = self;
-        Error::OutOfRange { topic: topic.clone(), partition: *partition, offset: *next, low, high }
+        let Self {
+            topic,
+            partition,
+            next,
+            ..
+        } = self;
+        Error::OutOfRange {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *next,
+            low,
+            high,
+        }
     }
 }
 
@@ -202,7 +247,14 @@ fn read(connection: &Connection, wanted: Vec<Wanted>, max: usize) -> Result<Vec<
         .map_err(failed)?;
     let mut found = Vec::new();
     let mut left = max;
-    for Wanted { index, row, partition, mut next, high } in wanted {
+    for Wanted {
+        index,
+        row,
+        partition,
+        mut next,
+        high,
+    } in wanted
+    {
         let mut records: Vec<Delivered> = Vec::new();
         let mut missing = false;
         while next < high && records.len() < left {
@@ -210,26 +262,46 @@ fn read(connection: &Connection, wanted: Vec<Wanted>, max: usize) -> Result<Vec<
                 .query_row(params![row, partition, next], |row| {
                     let (base, count): (i64, u32) = (row.get(0)?, row.get(1)?);
                     let raw_len: u32 = row.get(2)?;
-                    Ok((base, count, block::open(row.get_ref(3)?.as_blob()?, raw_len as usize, count)))
+                    Ok((
+                        base,
+                        count,
+                        block::open(row.get_ref(3)?.as_blob()?, raw_len as usize, count),
+                    ))
                 })
                 .optional()
                 .map_err(failed)?;
-            let Some((base, count, unpacked)) = block.filter(|(base, count, _)| next < base + i64::from(*count)) else {
+            let Some((base, count, unpacked)) =
+                block.filter(|(base, count, _)| next < base + i64::from(*count))
+            else {
                 missing = true;
                 break;
             };
-            let unpacked = unpacked.map_err(|err| match err {
-                Error::Damaged(what) => {
-                    Error::Damaged(format!("topic number {row}, partition {partition}, offset {base}: {what}"))
+            let unpacked = match unpacked {
+                Ok(unpacked) => unpacked,
+                // What stands before it comes first; the next read meets it again.
+                Err(_) if !records.is_empty() => break,
+                Err(Error::Damaged(what)) => {
+                    let place = format!("topic number {row}, partition {partition}, offset {base}");
+                    return Err(Error::Damaged(format!("{place}: {what}")));
                 }
-                other => other,
-            })?;
-            let placed = (base..).zip(unpacked).skip_while(|(offset, _)| *offset < next);
-            records.extend(placed.map(|(offset, record)| Delivered { partition, offset, record }));
+                Err(other) => return Err(other),
+            };
+            let placed = (base..)
+                .zip(unpacked)
+                .skip_while(|(offset, _)| *offset < next);
+            records.extend(placed.map(|(offset, record)| Delivered {
+                partition,
+                offset,
+                record,
+            }));
             next = base + i64::from(count);
         }
         left = left.saturating_sub(records.len());
-        found.push(Found { index, records, missing });
+        found.push(Found {
+            index,
+            records,
+            missing,
+        });
         if left == 0 {
             break;
         }

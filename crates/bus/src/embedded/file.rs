@@ -63,13 +63,20 @@ impl LogFile {
     /// Opens or makes `log.db` in `directory`, takes the lock and sweeps what a crash left staged.
     pub(super) fn open(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|err| {
-            Error::Settings(format!("cannot make the data directory {}: {err}", directory.display()))
+            Error::Settings(format!(
+                "cannot make the data directory {}: {err}",
+                directory.display()
+            ))
         })?;
         let lock = take_lock(directory)?;
         let path = directory.join("log.db");
         let mut connection = Connection::open(&path).map_err(failed)?;
         prepare(&mut connection, &path)?;
-        Ok(Self { connection, path, _lock: lock })
+        Ok(Self {
+            connection,
+            path,
+            _lock: lock,
+        })
     }
 
     /// Reads topics, ranges and positions.
@@ -87,10 +94,22 @@ impl LogFile {
         while let Some(row) = rows.next().map_err(failed)? {
             let (topic, name, id): (i64, String, String) = row.try_into().map_err(failed)?;
             let found = ranges
-                .query_map([topic], |row| Ok(Range { low: row.get(0)?, high: row.get(1)? }))
+                .query_map([topic], |row| {
+                    Ok(Range {
+                        low: row.get(0)?,
+                        high: row.get(1)?,
+                    })
+                })
                 .and_then(Iterator::collect)
                 .map_err(failed)?;
-            model.topics.insert(name, TopicState { row: topic, id, ranges: found });
+            model.topics.insert(
+                name,
+                TopicState {
+                    row: topic,
+                    id,
+                    ranges: found,
+                },
+            );
         }
         let mut positions = self
             .connection
@@ -119,9 +138,9 @@ pub(super) fn failed(err: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::Damaged(format!("log.db: {err}; restore it from a backup"))
         }
-        Some(ErrorCode::DiskFull) => {
-            Error::Unavailable(format!("log.db: {err}; make room in the data directory and try again"))
-        }
+        Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
+            "log.db: {err}; make room in the data directory and try again"
+        )),
         _ => Error::Unavailable(format!("log.db: {err}")),
     }
 }
@@ -129,7 +148,10 @@ pub(super) fn failed(err: rusqlite::Error) -> Error {
 fn take_lock(directory: &Path) -> Result<File> {
     let path = directory.join("log.lock");
     let unusable = |err: std::io::Error| {
-        Error::Settings(format!("cannot use {}: {err}; the data directory must be writable", path.display()))
+        Error::Settings(format!(
+            "cannot use {}: {err}; the data directory must be writable",
+            path.display()
+        ))
     };
     let mut file = OpenOptions::new()
         .create(true)
@@ -148,7 +170,11 @@ fn take_lock(directory: &Path) -> Result<File> {
             return Err(Error::Settings(format!(
                 "{} is in use by process {}; stop it, choose another data directory, or name Kafka brokers to share a log",
                 path.display(),
-                if holder.is_empty() { "(unknown)" } else { holder },
+                if holder.is_empty() {
+                    "(unknown)"
+                } else {
+                    holder
+                },
             )));
         }
         Err(TryLockError::Error(err)) => return Err(unusable(err)),
@@ -162,12 +188,22 @@ fn take_lock(directory: &Path) -> Result<File> {
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     // Blocks are large: bigger pages mean fewer overflow pages. Only a new file takes this.
-    connection.pragma_update(None, "page_size", 16384).map_err(failed)?;
-    connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+    connection
+        .pragma_update(None, "page_size", 16384)
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(failed)?;
     // macOS: only this reaches the platter. Elsewhere it means nothing.
-    connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
+    connection
+        .pragma_update(None, "fullfsync", true)
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_size_limit", 64 << 20)
+        .map_err(failed)?;
     let transaction = connection.transaction().map_err(failed)?;
     let format: i64 = transaction
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -175,7 +211,9 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     match format {
         0 => {
             transaction.execute_batch(TABLES).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+            transaction
+                .pragma_update(None, "user_version", FORMAT)
+                .map_err(failed)?;
         }
         FORMAT => {}
         other => {
@@ -186,9 +224,14 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         }
     }
     let swept = transaction
-        .execute("delete from payloads where payload in (select payload from staged)", [])
+        .execute(
+            "delete from payloads where payload in (select payload from staged)",
+            [],
+        )
         .map_err(failed)?;
-    transaction.execute("delete from staged", []).map_err(failed)?;
+    transaction
+        .execute("delete from staged", [])
+        .map_err(failed)?;
     transaction.commit().map_err(failed)?;
     if swept > 0 {
         tracing::info!(blocks = swept, "swept unfinished transactions");

@@ -40,7 +40,9 @@ impl EmbeddedLog {
     pub async fn open(directory: &Path) -> Result<Self> {
         let directory = directory.to_owned();
         let inner = blocking(move || Inner::open(&directory)).await?;
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 }
 
@@ -52,12 +54,21 @@ impl Log for EmbeddedLog {
             return Ok(topic.describe(name));
         }
         let name = name.to_owned();
-        self.inner.ask(|reply| Command::CreateTopic { name, partitions, reply }).await
+        self.inner
+            .ask(|reply| Command::CreateTopic {
+                name,
+                partitions,
+                reply,
+            })
+            .await
     }
 
     async fn topics(&self, prefix: &str) -> Result<Vec<Topic>> {
         let model = self.inner.model();
-        let named = model.topics.iter().filter(|(name, _)| name.starts_with(prefix));
+        let named = model
+            .topics
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix));
         Ok(named.map(|(name, topic)| topic.describe(name)).collect())
     }
 
@@ -67,8 +78,14 @@ impl Log for EmbeddedLog {
 
     async fn producer(&self, task: &str) -> Result<Box<dyn Producer>> {
         let task = task.to_owned();
-        let holder = self.inner.ask(|reply| Command::Open { task, reply }).await?;
-        Ok(Box::new(EmbeddedProducer::new(Arc::clone(&self.inner), holder)?))
+        let holder = self
+            .inner
+            .ask(|reply| Command::Open { task, reply })
+            .await?;
+        Ok(Box::new(EmbeddedProducer::new(
+            Arc::clone(&self.inner),
+            holder,
+        )?))
     }
 
     async fn position(&self, source: &str) -> Result<Option<Position>> {
@@ -77,7 +94,11 @@ impl Log for EmbeddedLog {
 
     async fn positions(&self) -> Result<Vec<(String, Position)>> {
         let model = self.inner.model();
-        Ok(model.positions.iter().map(|(source, at)| (source.clone(), at.clone())).collect())
+        Ok(model
+            .positions
+            .iter()
+            .map(|(source, at)| (source.clone(), at.clone()))
+            .collect())
     }
 
     async fn consumer(&self, assignments: &[Assignment]) -> Result<Box<dyn Consumer>> {
@@ -87,7 +108,14 @@ impl Log for EmbeddedLog {
 
     async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
         let topic = topic.to_owned();
-        self.inner.ask(|reply| Command::Trim { topic, partition, before, reply }).await
+        self.inner
+            .ask(|reply| Command::Trim {
+                topic,
+                partition,
+                before,
+                reply,
+            })
+            .await
     }
 }
 
@@ -111,7 +139,12 @@ impl Inner {
             .name("log writer".into())
             .spawn(move || writer.run(received))
             .map_err(|err| Error::Unavailable(format!("the log's thread cannot start: {err}")))?;
-        Ok(Self { path, model, commands: Some(commands), thread: Some(thread) })
+        Ok(Self {
+            path,
+            model,
+            commands: Some(commands),
+            thread: Some(thread),
+        })
     }
 
     /// What is committed now.
@@ -120,7 +153,10 @@ impl Inner {
     }
 
     fn send(&self, command: Command) -> Result<()> {
-        let sent = self.commands.as_ref().map(|commands| commands.send(command));
+        let sent = self
+            .commands
+            .as_ref()
+            .map(|commands| commands.send(command));
         sent.and_then(std::result::Result::ok).ok_or_else(stopped)
     }
 
@@ -145,20 +181,29 @@ impl Drop for Inner {
 
 fn range_in(model: &Model, topic: &str, partition: i32) -> Result<Range> {
     let index = usize::try_from(partition).ok();
-    let found = model.topics.get(topic).and_then(|topic| topic.ranges.get(index?));
+    let found = model
+        .topics
+        .get(topic)
+        .and_then(|topic| topic.ranges.get(index?));
     found.copied().ok_or_else(|| no_partition(topic, partition))
 }
 
 fn no_partition(topic: &str, partition: i32) -> Error {
-    Error::Settings(format!("there is no partition {topic}/{partition}; topics are made by `ensure_topic`"))
+    Error::Settings(format!(
+        "there is no partition {topic}/{partition}; topics are made by `ensure_topic`"
+    ))
 }
 
 fn stopped() -> Error {
-    Error::Unavailable("the log's writer has stopped; see the messages before this one, and start again".into())
+    Error::Unavailable(
+        "the log's writer has stopped; see the messages before this one, and start again".into(),
+    )
 }
 
 /// Runs blocking work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|err| Error::Unavailable(format!("work on the log was interrupted: {err}")))?

@@ -48,7 +48,9 @@ impl EmbeddedProducer {
             failed: false,
             keyless: 0,
         };
-        Ok(Self { transaction: Some(transaction) })
+        Ok(Self {
+            transaction: Some(transaction),
+        })
     }
 
     fn take(&mut self) -> Result<Transaction> {
@@ -122,16 +124,31 @@ struct Transaction {
 impl Transaction {
     fn add(&mut self, topic: &str, records: &[Record]) -> Result<()> {
         let model = self.inner.model();
-        let state = model.topics.get(topic).ok_or_else(|| no_partition(topic, 0))?;
+        let state = model
+            .topics
+            .get(topic)
+            .ok_or_else(|| no_partition(topic, 0))?;
         let partitions = state.ranges.len() as i32;
         self.keyless = self.keyless.wrapping_add(1).rem_euclid(partitions);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_millis() as i64);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(1, |since| since.as_millis() as i64);
         for record in records {
             check_size(topic, record)?;
-            let partition = record.key.as_ref().map_or(self.keyless, |key| partition_of(key, partitions));
+            let partition = record
+                .key
+                .as_ref()
+                .map_or(self.keyless, |key| partition_of(key, partitions));
             let builder = self.builders.entry((state.row, partition)).or_default();
             let before = builder.len();
-            builder.push(record, if record.timestamp_ms > 0 { record.timestamp_ms } else { now });
+            builder.push(
+                record,
+                if record.timestamp_ms > 0 {
+                    record.timestamp_ms
+                } else {
+                    now
+                },
+            );
             self.open_bytes += builder.len() - before;
             if builder.len() >= BLOCK_BYTES {
                 self.seal((state.row, partition))?;
@@ -156,7 +173,12 @@ impl Transaction {
         }
         let (reply, answer) = oneshot::channel();
         let holder = self.holder.clone();
-        self.inner.send(Command::Commit { holder, blocks, position, reply })?;
+        self.inner.send(Command::Commit {
+            holder,
+            blocks,
+            position,
+            reply,
+        })?;
         answer.blocking_recv().map_err(|_| super::stopped())??;
         self.has_staged = false;
         Ok(())
@@ -181,7 +203,11 @@ impl Transaction {
         self.sealed_bytes = 0;
         let (reply, answer) = oneshot::channel();
         let holder = self.holder.clone();
-        self.inner.send(Command::Stage { holder, blocks, reply })?;
+        self.inner.send(Command::Stage {
+            holder,
+            blocks,
+            reply,
+        })?;
         self.staging = Some(answer);
         self.has_staged = true;
         Ok(())
@@ -203,7 +229,11 @@ impl Transaction {
         if let Some(block) = builder.seal(&mut self.compressor.0)? {
             self.open_bytes -= bytes;
             self.sealed_bytes += block.payload.len();
-            self.sealed.push(Placed { topic: place.0, partition: place.1, block });
+            self.sealed.push(Placed {
+                topic: place.0,
+                partition: place.1,
+                block,
+            });
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! The one thread that writes the file: commands waiting together share one SQLite commit, and so one flush to disk.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use contract::Position;
 use rusqlite::{Connection, Savepoint, params};
@@ -40,16 +37,34 @@ pub(super) struct Placed {
 /// What the thread can be asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    CreateTopic { name: String, partitions: i32, reply: Reply<Topic> },
+    CreateTopic {
+        name: String,
+        partitions: i32,
+        reply: Reply<Topic>,
+    },
     /// Makes a new holder of a task and forgets what earlier ones staged.
     Open { task: String, reply: Reply<Holder> },
     /// Stores blocks of an unfinished transaction, invisible.
-    Stage { holder: Holder, blocks: Vec<Placed>, reply: Reply<()> },
+    Stage {
+        holder: Holder,
+        blocks: Vec<Placed>,
+        reply: Reply<()>,
+    },
     /// Makes the staged blocks and `blocks` visible, with the position.
-    Commit { holder: Holder, blocks: Vec<Placed>, position: Option<(String, Position)>, reply: Reply<()> },
+    Commit {
+        holder: Holder,
+        blocks: Vec<Placed>,
+        position: Option<(String, Position)>,
+        reply: Reply<()>,
+    },
     /// Forgets what the holder staged.
     Abort { holder: Holder },
-    Trim { topic: String, partition: i32, before: i64, reply: Reply<()> },
+    Trim {
+        topic: String,
+        partition: i32,
+        before: i64,
+        reply: Reply<()>,
+    },
 }
 
 /// The state of the thread.
@@ -141,10 +156,16 @@ impl Writer {
             .all(|command| matches!(command, Command::Stage { .. } | Command::Abort { .. }));
         if flushing != self.flushing {
             let level = if flushing { "full" } else { "normal" };
-            self.file.connection.pragma_update(None, "synchronous", level).map_err(failed)?;
+            self.file
+                .connection
+                .pragma_update(None, "synchronous", level)
+                .map_err(failed)?;
             self.flushing = flushing;
         }
-        self.file.connection.execute_batch("begin immediate").map_err(failed)?;
+        self.file
+            .connection
+            .execute_batch("begin immediate")
+            .map_err(failed)?;
         for command in group {
             let answer = self.execute(command);
             answers.push(answer);
@@ -170,23 +191,35 @@ impl Writer {
 
     fn execute(&mut self, command: Command) -> Answer {
         match command {
-            Command::CreateTopic { name, partitions, reply } => {
-                answer(reply, self.create_topic(&name, partitions))
-            }
+            Command::CreateTopic {
+                name,
+                partitions,
+                reply,
+            } => answer(reply, self.create_topic(&name, partitions)),
             Command::Open { task, reply } => answer(reply, self.open(&task)),
-            Command::Stage { holder, blocks, reply } => answer(reply, self.stage(&holder, blocks)),
-            Command::Commit { holder, blocks, position, reply } => {
-                answer(reply, self.commit(&holder, blocks, position))
-            }
+            Command::Stage {
+                holder,
+                blocks,
+                reply,
+            } => answer(reply, self.stage(&holder, blocks)),
+            Command::Commit {
+                holder,
+                blocks,
+                position,
+                reply,
+            } => answer(reply, self.commit(&holder, blocks, position)),
             Command::Abort { holder } => {
                 if let Err(err) = self.forget(holder.epoch) {
                     tracing::warn!(error = %err, task = %holder.task, "aborted records stay until the next start");
                 }
                 Box::new(|_| ())
             }
-            Command::Trim { topic, partition, before, reply } => {
-                answer(reply, self.trim(&topic, partition, before))
-            }
+            Command::Trim {
+                topic,
+                partition,
+                before,
+                reply,
+            } => answer(reply, self.trim(&topic, partition, before)),
         }
     }
 
@@ -205,7 +238,10 @@ impl Writer {
         let row = savepoint.last_insert_rowid();
         for partition in 0..partitions {
             savepoint
-                .execute("insert into partitions values (?1, ?2, 0, 0)", params![row, partition])
+                .execute(
+                    "insert into partitions values (?1, ?2, 0, 0)",
+                    params![row, partition],
+                )
                 .map_err(failed)?;
         }
         savepoint.commit().map_err(failed)?;
@@ -223,7 +259,10 @@ impl Writer {
         }
         self.last_epoch += 1;
         self.holders.insert(Arc::clone(&task), self.last_epoch);
-        Ok(Holder { task, epoch: self.last_epoch })
+        Ok(Holder {
+            task,
+            epoch: self.last_epoch,
+        })
     }
 
     fn stage(&mut self, holder: &Holder, blocks: Vec<Placed>) -> Result<()> {
@@ -268,7 +307,9 @@ impl Writer {
         }
         for ((topic, partition), high) in &next {
             savepoint
-                .prepare_cached("update partitions set next = ?3 where topic = ?1 and partition = ?2")
+                .prepare_cached(
+                    "update partitions set next = ?3 where topic = ?1 and partition = ?2",
+                )
                 .and_then(|mut update| update.execute(params![topic, partition, high]))
                 .map_err(failed)?;
         }
@@ -311,21 +352,32 @@ impl Writer {
 
     fn trim(&mut self, name: &str, partition: i32, before: i64) -> Result<()> {
         let found = self.model.topics.get(name).and_then(|topic| {
-            Some((topic.row, *topic.ranges.get(usize::try_from(partition).ok()?)?))
+            Some((
+                topic.row,
+                *topic.ranges.get(usize::try_from(partition).ok()?)?,
+            ))
         });
         let Some((row, Range { low, high })) = found else {
             return Err(super::no_partition(name, partition));
         };
         if before > high {
-            return Err(Error::OutOfRange { topic: name.to_owned(), partition, offset: before, low, high });
+            return Err(Error::OutOfRange {
+                topic: name.to_owned(),
+                partition,
+                offset: before,
+                low,
+                high,
+            });
         }
         if before <= low {
             return Ok(());
         }
         // Told first: a reader that then misses a block finds its offset below `low`, not a damaged file.
-        self.published.send_modify(|model| raise_low(Arc::make_mut(model), name, partition, before));
+        self.published
+            .send_modify(|model| raise_low(Arc::make_mut(model), name, partition, before));
         let savepoint = self.file.connection.savepoint().map_err(failed)?;
-        let gone = "topic = ?1 and partition = ?2 and base_offset < ?3 and base_offset + count <= ?3";
+        let gone =
+            "topic = ?1 and partition = ?2 and base_offset < ?3 and base_offset + count <= ?3";
         let place = params![row, partition, before];
         savepoint
             .execute(&format!("delete from payloads where payload in (select payload from blocks where {gone})"), place)
@@ -355,14 +407,20 @@ impl Writer {
 impl TopicState {
     /// The topic as callers know it.
     pub(super) fn describe(&self, name: &str) -> Topic {
-        Topic { name: name.to_owned(), id: self.id.clone(), partitions: self.ranges.len() as i32 }
+        Topic {
+            name: name.to_owned(),
+            id: self.id.clone(),
+            partitions: self.ranges.len() as i32,
+        }
     }
 }
 
 fn answer<T: 'static>(reply: Reply<T>, result: Result<T>) -> Answer {
     Box::new(move |lost| {
         let result = match lost {
-            Some(reason) => result.and(Err(Error::Unavailable(format!("nothing was written: {reason}")))),
+            Some(reason) => result.and(Err(Error::Unavailable(format!(
+                "nothing was written: {reason}"
+            )))),
             None => result,
         };
         // The asker may have gone away; what was done stays done.
@@ -371,7 +429,11 @@ fn answer<T: 'static>(reply: Reply<T>, result: Result<T>) -> Answer {
 }
 
 fn store(savepoint: &Savepoint<'_>, payload: i64, placed: Placed) -> Result<Staged> {
-    let Placed { topic, partition, block } = placed;
+    let Placed {
+        topic,
+        partition,
+        block,
+    } = placed;
     savepoint
         .prepare_cached("insert into payloads values (?1, ?2)")
         .and_then(|mut insert| insert.execute(params![payload, block.payload]))
@@ -403,7 +465,9 @@ fn show(
             .find(|topic| topic.row == block.topic)
             .and_then(|topic| topic.ranges.get(usize::try_from(block.partition).ok()?))
             .map(|range| range.high)
-            .ok_or_else(|| super::no_partition(&format!("number {}", block.topic), block.partition))?,
+            .ok_or_else(|| {
+                super::no_partition(&format!("number {}", block.topic), block.partition)
+            })?,
     };
     savepoint
         .prepare_cached("insert into blocks values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
@@ -435,6 +499,10 @@ fn raise_low(model: &mut Model, name: &str, partition: i32, low: i64) {
 
 fn next_payload(connection: &Connection) -> Result<i64> {
     connection
-        .query_row("select coalesce(max(payload), 0) + 1 from payloads", [], |row| row.get(0))
+        .query_row(
+            "select coalesce(max(payload), 0) + 1 from payloads",
+            [],
+            |row| row.get(0),
+        )
         .map_err(failed)
 }

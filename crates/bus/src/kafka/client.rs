@@ -10,7 +10,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
     error::KafkaError,
-    message::DeliveryResult,
+    message::{DeliveryResult, Message as _},
     producer::ProducerContext,
     types::RDKafkaErrorCode as Code,
 };
@@ -65,10 +65,18 @@ impl KafkaSettings {
     /// Refuses what cannot work before anything is connected.
     pub(super) fn check(&self) -> Result<()> {
         if self.bootstrap_servers.trim().is_empty() {
-            return Err(Error::Settings("no Kafka brokers are named; give host:port,host:port".into()));
+            return Err(Error::Settings(
+                "no Kafka brokers are named; give host:port,host:port".into(),
+            ));
         }
-        match self.properties.keys().find(|key| RESERVED.contains(&key.as_str())) {
-            Some(key) => Err(Error::Settings(format!("Kafka property `{key}` is set by Pejl; remove it"))),
+        match self
+            .properties
+            .keys()
+            .find(|key| RESERVED.contains(&key.as_str()))
+        {
+            Some(key) => Err(Error::Settings(format!(
+                "Kafka property `{key}` is set by Pejl; remove it"
+            ))),
             None => Ok(()),
         }
     }
@@ -76,7 +84,9 @@ impl KafkaSettings {
     /// A client that only asks and manages. Nobody reads its messages, so it makes none.
     pub(super) fn quiet_client(&self, isolation: &str) -> ClientConfig {
         let mut config = self.base(&[]);
-        config.set("isolation.level", isolation).set_log_level(RDKafkaLogLevel::Emerg);
+        config
+            .set("isolation.level", isolation)
+            .set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
 
@@ -115,7 +125,9 @@ impl KafkaSettings {
 
     fn base(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("client.id", "pejl").set("message.max.bytes", max_message_bytes());
+        config
+            .set("client.id", "pejl")
+            .set("message.max.bytes", max_message_bytes());
         for (key, value) in defaults {
             config.set(*key, *value);
         }
@@ -132,16 +144,30 @@ pub(super) fn max_message_bytes() -> String {
     (MAX_RECORD_BYTES + (64 << 10)).to_string()
 }
 
-/// Takes librdkafka's callbacks: its log becomes ours, and the first lost message is remembered.
+/// Takes librdkafka's callbacks: its log becomes ours, and what happened to messages is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    lost: Mutex<Option<KafkaError>>,
+    delivered: Mutex<Deliveries>,
+}
+
+/// What became of a transaction's messages.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    /// Why the first lost message was lost.
+    pub(super) lost: Option<KafkaError>,
+    /// First offset in each partition, by the topic's name in the cluster.
+    pub(super) first: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 impl Context {
-    /// Why the first message since the last call was not delivered.
-    pub(super) fn take_lost(&self) -> Option<KafkaError> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What happened since the last call.
+    pub(super) fn take(&self) -> Deliveries {
+        std::mem::take(
+            &mut self
+                .delivered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -150,7 +176,9 @@ impl ClientContext for Context {
         match level {
             // About settings meant for the other kind of client.
             _ if facility == "CONFWARN" => tracing::debug!(facility, message, "librdkafka"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::info!(facility, message, "librdkafka"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::info!(facility, message, "librdkafka")
+            }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "librdkafka"),
             _ => tracing::warn!(facility, message, "librdkafka"),
         }
@@ -167,9 +195,27 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            lost.get_or_insert_with(|| error.clone());
+        let mut delivered = self
+            .delivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) => {
+                // Reports come in offset order within a partition.
+                let partitions = match delivered.first.get_mut(message.topic()) {
+                    Some(partitions) => partitions,
+                    None => delivered
+                        .first
+                        .entry(message.topic().to_owned())
+                        .or_default(),
+                };
+                partitions
+                    .entry(message.partition())
+                    .or_insert(message.offset());
+            }
+            Err((error, _)) => {
+                delivered.lost.get_or_insert_with(|| error.clone());
+            }
         }
     }
 }
@@ -179,7 +225,11 @@ pub(super) fn failed(what: &str, err: &KafkaError) -> Error {
     match err {
         // Its own text would show the value, which may be a password.
         KafkaError::ClientConfig(_, reason, key, value) => {
-            let reason = if value.is_empty() { reason.clone() } else { reason.replace(value.as_str(), "...") };
+            let reason = if value.is_empty() {
+                reason.clone()
+            } else {
+                reason.replace(value.as_str(), "...")
+            };
             Error::Settings(format!("Kafka property `{key}`: {reason}"))
         }
         KafkaError::ClientCreation(reason) => Error::Settings(format!("{what}: {reason}")),
@@ -192,9 +242,13 @@ pub(super) fn failed(what: &str, err: &KafkaError) -> Error {
                 | Code::GroupAuthorizationFailed
                 | Code::ClusterAuthorizationFailed
                 | Code::TransactionalIdAuthorizationFailed,
-            ) => Error::Settings(format!("{what}: {err}; check the Kafka user and its rights")),
+            ) => Error::Settings(format!(
+                "{what}: {err}; check the Kafka user and its rights"
+            )),
             Some(Code::InvalidReplicationFactor | Code::InvalidConfig | Code::PolicyViolation) => {
-                Error::Settings(format!("{what}: {err}; check the replication factor and what the brokers allow"))
+                Error::Settings(format!(
+                    "{what}: {err}; check the replication factor and what the brokers allow"
+                ))
             }
             _ => Error::Unavailable(format!("{what}: {err}")),
         },
@@ -226,6 +280,19 @@ pub(super) fn is_passing(err: &KafkaError) -> bool {
     )
 }
 
+/// Whether a topic that was just made gives this for a moment.
+pub(super) fn is_settling(err: &KafkaError) -> bool {
+    let unknown = [
+        Code::UnknownTopicOrPartition,
+        Code::UnknownPartition,
+        Code::UnknownTopic,
+    ];
+    is_passing(err)
+        || err
+            .rdkafka_error_code()
+            .is_some_and(|code| unknown.contains(&code))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
@@ -236,7 +303,10 @@ mod tests {
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
             bootstrap_servers: "localhost:1".into(),
-            properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            properties: properties
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
             ..KafkaSettings::default()
         }
     }
@@ -247,24 +317,45 @@ mod tests {
             let refused = settings(&[(key, "x")]).check().unwrap_err().to_string();
             assert!(refused.contains(key), "{refused}");
         }
-        assert!(settings(&[("transaction.timeout.ms", "900000")]).check().is_ok());
+        assert!(
+            settings(&[("transaction.timeout.ms", "900000")])
+                .check()
+                .is_ok()
+        );
         assert!(KafkaSettings::default().check().is_err());
     }
 
     #[test]
     fn librdkafka_takes_our_settings() {
-        let settings = settings(&[("transaction.timeout.ms", "900000"), ("fetch.wait.max.ms", "10")]);
-        settings.consumer().create_with_context::<_, BaseConsumer<_>>(Context::default()).unwrap();
-        settings.producer("t").create_with_context::<_, BaseProducer<_>>(Context::default()).unwrap();
-        assert_eq!(settings.producer("t").get("transaction.timeout.ms"), Some("900000"));
+        let settings = settings(&[
+            ("transaction.timeout.ms", "900000"),
+            ("fetch.wait.max.ms", "10"),
+        ]);
+        settings
+            .consumer()
+            .create_with_context::<_, BaseConsumer<_>>(Context::default())
+            .unwrap();
+        settings
+            .producer("t")
+            .create_with_context::<_, BaseProducer<_>>(Context::default())
+            .unwrap();
+        assert_eq!(
+            settings.producer("t").get("transaction.timeout.ms"),
+            Some("900000")
+        );
     }
 
     #[test]
     fn secrets_stay_out_of_text() {
         let settings = settings(&[("sasl.password", "hemmelig"), ("linger.ms", "hemmelig2")]);
         assert!(!format!("{settings:?}").contains("hemmelig"));
-        let created = settings.producer("t").create_with_context::<_, BaseProducer<_>>(Context::default());
+        let created = settings
+            .producer("t")
+            .create_with_context::<_, BaseProducer<_>>(Context::default());
         let text = failed("connecting", &created.err().unwrap()).to_string();
-        assert!(text.contains("linger.ms") && !text.contains("hemmelig"), "{text}");
+        assert!(
+            text.contains("linger.ms") && !text.contains("hemmelig"),
+            "{text}"
+        );
     }
 }

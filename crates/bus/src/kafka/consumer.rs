@@ -33,7 +33,9 @@ impl KafkaConsumer {
     pub(super) async fn open(inner: Arc<Inner>, assignments: &[Assignment]) -> Result<Self> {
         let assignments = assignments.to_vec();
         let wanted = assignments.clone();
-        inner.blocking(move |inner| within_range(inner, &wanted)).await?;
+        inner
+            .blocking(move |inner| within_range(inner, &wanted))
+            .await?;
         let what = "opening a reader";
         // Not on a blocking thread: the client wants the async runtime around it.
         let consumer: StreamConsumer<Context> = inner
@@ -42,18 +44,31 @@ impl KafkaConsumer {
             .create_with_context(Context::default())
             .map_err(|err| failed(what, &err))?;
         let mut start = TopicPartitionList::with_capacity(assignments.len());
-        for Assignment { topic, partition, offset } in &assignments {
+        for Assignment {
+            topic,
+            partition,
+            offset,
+        } in &assignments
+        {
             start
                 .add_partition_offset(&inner.physical(topic), *partition, Offset::Offset(*offset))
                 .map_err(|err| failed(what, &err))?;
         }
         consumer.assign(&start).map_err(|err| failed(what, &err))?;
-        Ok(Self { inner, consumer, assignments, pending: None })
+        Ok(Self {
+            inner,
+            consumer,
+            assignments,
+            pending: None,
+        })
     }
 
     /// Says what an error of the consumer means; librdkafka does not tell which partition ran out of range.
     async fn explain(&self, err: KafkaError) -> Error {
-        if !matches!(err.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange)) {
+        if !matches!(
+            err.rdkafka_error_code(),
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange)
+        ) {
             return failed("reading from Kafka", &err);
         }
         let mut at = self.assignments.clone();
@@ -62,7 +77,11 @@ impl KafkaConsumer {
                 assignment.offset = offset;
             }
         }
-        match self.inner.blocking(move |inner| within_range(inner, &at)).await {
+        match self
+            .inner
+            .blocking(move |inner| within_range(inner, &at))
+            .await
+        {
             Err(err) => err,
             Ok(()) => failed("reading from Kafka", &err),
         }
@@ -82,21 +101,29 @@ impl Consumer for KafkaConsumer {
         {
             let mut messages = self.consumer.stream();
             // The only wait, and before anything is taken: dropping the call loses nothing.
-            let mut next = tokio::time::timeout_at(deadline, messages.next()).await.ok().flatten();
+            let mut next = tokio::time::timeout_at(deadline, messages.next())
+                .await
+                .ok()
+                .flatten();
             while let Some(message) = next {
                 match message {
                     Ok(message) => {
                         push(&mut polled, &self.inner.settings.prefix, &message);
                         count += 1;
                     }
-                    Err(err) if is_passing(&err) => tracing::debug!(error = %err, "reading from Kafka"),
+                    Err(err) if is_passing(&err) => {
+                        tracing::debug!(error = %err, "reading from Kafka")
+                    }
                     Err(err) => {
                         error = Some(err);
                         break;
                     }
                 }
                 next = if count == 0 {
-                    tokio::time::timeout_at(deadline, messages.next()).await.ok().flatten()
+                    tokio::time::timeout_at(deadline, messages.next())
+                        .await
+                        .ok()
+                        .flatten()
                 } else if count < max {
                     messages.next().now_or_never().flatten()
                 } else {
@@ -118,9 +145,15 @@ impl Consumer for KafkaConsumer {
         let start = assignments
             .find(|assignment| assignment.topic == topic && assignment.partition == partition)
             .ok_or_else(|| crate::not_assigned(topic, partition))?;
-        let positions = self.consumer.position().map_err(|err| failed("asking for a position", &err))?;
+        let positions = self
+            .consumer
+            .position()
+            .map_err(|err| failed("asking for a position", &err))?;
         // librdkafka moves it past markers and aborted records too; before the first of any it has none.
-        match positions.find_partition(&self.inner.physical(topic), partition).map(|found| found.offset()) {
+        match positions
+            .find_partition(&self.inner.physical(topic), partition)
+            .map(|found| found.offset())
+        {
             Some(Offset::Offset(offset)) => Ok(offset),
             _ => Ok(start.offset),
         }
@@ -129,21 +162,36 @@ impl Consumer for KafkaConsumer {
 
 impl std::fmt::Debug for KafkaConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaConsumer").field("assignments", &self.assignments).finish_non_exhaustive()
+        f.debug_struct("KafkaConsumer")
+            .field("assignments", &self.assignments)
+            .finish_non_exhaustive()
     }
 }
 
 fn within_range(inner: &Inner, assignments: &[Assignment]) -> Result<()> {
-    let counts = inner.partition_counts()?;
-    for Assignment { topic, partition, offset } in assignments {
-        if !counts.get(topic).is_some_and(|count| (0..*count).contains(partition)) {
-            return Err(super::no_partition(topic, *partition));
-        }
-        let (low, high) = inner.watermarks(&inner.committed, topic, *partition)?;
-        let Range { low, high } = Range { low, high };
+    let wanted: Vec<_> = assignments
+        .iter()
+        .map(|wanted| (wanted.topic.clone(), wanted.partition))
+        .collect();
+    for (
+        Assignment {
+            topic,
+            partition,
+            offset,
+        },
+        range,
+    ) in assignments.iter().zip(inner.ranges(&wanted)?)
+    {
+        let Range { low, high } = range;
         if !(low..=high).contains(offset) {
             let topic = topic.clone();
-            return Err(Error::OutOfRange { topic, partition: *partition, offset: *offset, low, high });
+            return Err(Error::OutOfRange {
+                topic,
+                partition: *partition,
+                offset: *offset,
+                low,
+                high,
+            });
         }
     }
     Ok(())
@@ -154,7 +202,10 @@ fn push(polled: &mut Vec<Polled>, prefix: &str, message: &BorrowedMessage<'_>) {
     let topic = topic.strip_prefix(prefix).unwrap_or(topic);
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         let pair = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (header.key.to_owned(), Bytes::copy_from_slice(header.value.unwrap_or_default()))
+            (
+                header.key.to_owned(),
+                Bytes::copy_from_slice(header.value.unwrap_or_default()),
+            )
         };
         headers.iter().map(pair).collect()
     });
@@ -170,6 +221,9 @@ fn push(polled: &mut Vec<Polled>, prefix: &str, message: &BorrowedMessage<'_>) {
     };
     match polled.iter_mut().find(|polled| polled.topic == topic) {
         Some(polled) => polled.records.push(delivered),
-        None => polled.push(Polled { topic: topic.to_owned(), records: vec![delivered] }),
+        None => polled.push(Polled {
+            topic: topic.to_owned(),
+            records: vec![delivered],
+        }),
     }
 }

@@ -9,7 +9,11 @@ mod producer;
 mod table;
 mod topics;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use contract::Position;
@@ -17,12 +21,14 @@ use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions},
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    types::RDKafkaErrorCode as Code,
 };
 use tokio::sync::Mutex;
 
 pub use self::client::KafkaSettings;
 use self::{
-    client::{Context, failed},
+    client::{Context, failed, is_settling},
     consumer::KafkaConsumer,
     producer::KafkaProducer,
     table::Table,
@@ -67,8 +73,11 @@ impl Log for KafkaLog {
     }
 
     async fn range(&self, topic: &str, partition: i32) -> Result<Range> {
-        let topic = topic.to_owned();
-        self.inner.blocking(move |inner| inner.range(&topic, partition)).await
+        let wanted = [(topic.to_owned(), partition)];
+        self.inner
+            .blocking(move |inner| inner.ranges(&wanted))
+            .await
+            .map(|ranges| ranges[0])
     }
 
     async fn producer(&self, task: &str) -> Result<Box<dyn Producer>> {
@@ -78,12 +87,17 @@ impl Log for KafkaLog {
 
     async fn position(&self, source: &str) -> Result<Option<Position>> {
         let entries = self.inner.positions.read(&self.inner).await?;
-        entries.get(source).map(|text| parse_position(source, text)).transpose()
+        entries
+            .get(source)
+            .map(|text| parse_position(source, text))
+            .transpose()
     }
 
     async fn positions(&self) -> Result<Vec<(String, Position)>> {
         let entries = self.inner.positions.read(&self.inner).await?;
-        let parse = |(source, text): (&String, &String)| Ok((source.clone(), parse_position(source, text)?));
+        let parse = |(source, text): (&String, &String)| {
+            Ok((source.clone(), parse_position(source, text)?))
+        };
         entries.iter().map(parse).collect()
     }
 
@@ -95,7 +109,13 @@ impl Log for KafkaLog {
     async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
         let Range { low, high } = self.range(topic, partition).await?;
         if before > high {
-            return Err(Error::OutOfRange { topic: topic.to_owned(), partition, offset: before, low, high });
+            return Err(Error::OutOfRange {
+                topic: topic.to_owned(),
+                partition,
+                offset: before,
+                low,
+                high,
+            });
         }
         if before <= low {
             return Ok(());
@@ -103,7 +123,11 @@ impl Log for KafkaLog {
         let what = format!("trimming {topic}/{partition}");
         let mut offsets = TopicPartitionList::new();
         offsets
-            .add_partition_offset(&self.inner.physical(topic), partition, Offset::Offset(before))
+            .add_partition_offset(
+                &self.inner.physical(topic),
+                partition,
+                Offset::Offset(before),
+            )
             .map_err(|err| failed(&what, &err))?;
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let trimmed = self.inner.admin.delete_records(&offsets, &options).await;
@@ -125,13 +149,17 @@ struct Inner {
     admin: AdminClient<Context>,
     positions: Table,
     topics: Table,
+    /// Topics and their partitions, as last heard of.
+    known: RwLock<HashMap<String, i32>>,
     /// Held while a topic is made, so that this process does not fence itself.
     making: Mutex<()>,
 }
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kafka").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Kafka")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +169,9 @@ impl Inner {
         let what = format!("connecting to Kafka at {}", settings.bootstrap_servers);
         let reader = |isolation| {
             let config = settings.quiet_client(isolation);
-            config.create_with_context(Context::default()).map_err(|err| failed(&what, &err))
+            config
+                .create_with_context(Context::default())
+                .map_err(|err| failed(&what, &err))
         };
         let inner = Self {
             committed: reader("read_committed")?,
@@ -152,6 +182,7 @@ impl Inner {
                 .map_err(|err| failed(&what, &err))?,
             positions: Table::new(POSITIONS),
             topics: Table::new(TOPICS),
+            known: RwLock::default(),
             making: Mutex::new(()),
             settings,
         };
@@ -175,32 +206,100 @@ impl Inner {
             .committed
             .fetch_metadata(None, PATIENCE)
             .map_err(|err| failed("listing topics", &err))?;
-        let ours = metadata.topics().iter().filter(|topic| topic.error().is_none());
-        Ok(ours
+        let ours = metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none());
+        let counts: HashMap<_, _> = ours
             .filter_map(|topic| {
                 let name = topic.name().strip_prefix(&self.settings.prefix)?;
                 Some((name.to_owned(), topic.partitions().len() as i32))
             })
+            .collect();
+        counts.clone_into(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+        Ok(counts)
+    }
+
+    /// The partitions of one topic, asked for anew: writers must agree on them.
+    fn partitions(&self, topic: &str) -> Result<i32> {
+        self.partition_counts()?
+            .get(topic)
+            .copied()
+            .ok_or_else(|| no_partition(topic, 0))
+    }
+
+    fn check_partition(&self, topic: &str, partition: i32) -> Result<()> {
+        let within =
+            |count: Option<&i32>| count.is_some_and(|count| (0..*count).contains(&partition));
+        if within(
+            self.known
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(topic),
+        ) || within(self.partition_counts()?.get(topic))
+        {
+            return Ok(());
+        }
+        Err(no_partition(topic, partition))
+    }
+
+    /// The readable ranges of partitions, in the order given.
+    fn ranges(&self, wanted: &[(String, i32)]) -> Result<Vec<Range>> {
+        for (topic, partition) in wanted {
+            self.check_partition(topic, *partition)?;
+        }
+        let low = self.offsets(&self.committed, wanted, Offset::Beginning)?;
+        let high = self.offsets(&self.committed, wanted, Offset::End)?;
+        Ok(low
+            .into_iter()
+            .zip(high)
+            .map(|(low, high)| Range { low, high })
             .collect())
     }
 
-    /// The partitions of one topic.
-    fn partitions(&self, topic: &str) -> Result<i32> {
-        self.partition_counts()?.get(topic).copied().ok_or_else(|| no_partition(topic, 0))
-    }
-
-    fn range(&self, topic: &str, partition: i32) -> Result<Range> {
-        if !(0..self.partitions(topic)?).contains(&partition) {
-            return Err(no_partition(topic, partition));
+    /// The first or next offset of each partition, as `client` may see it; one request to each broker.
+    fn offsets(
+        &self,
+        client: &BaseConsumer<Context>,
+        wanted: &[(String, i32)],
+        which: Offset,
+    ) -> Result<Vec<i64>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.ask_offsets(client, wanted, which) {
+                // A topic just made may not have its leaders yet.
+                Err(err) if is_settling(&err) && Instant::now() < deadline => {
+                    pause(Duration::from_millis(10));
+                }
+                other => return other.map_err(|err| failed("asking for offsets", &err)),
+            }
         }
-        let (low, high) = self.watermarks(&self.committed, topic, partition)?;
-        Ok(Range { low, high })
     }
 
-    fn watermarks(&self, client: &BaseConsumer<Context>, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        client
-            .fetch_watermarks(&self.physical(topic), partition, PATIENCE)
-            .map_err(|err| failed(&format!("asking for the range of {topic}/{partition}"), &err))
+    fn ask_offsets(
+        &self,
+        client: &BaseConsumer<Context>,
+        wanted: &[(String, i32)],
+        which: Offset,
+    ) -> Result<Vec<i64>, KafkaError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = TopicPartitionList::with_capacity(wanted.len());
+        for (topic, partition) in wanted {
+            list.add_partition_offset(&self.physical(topic), *partition, which)?;
+        }
+        let answered = client.offsets_for_times(list, PATIENCE)?;
+        let offset = |(topic, partition): &(String, i32)| {
+            let found = answered.find_partition(&self.physical(topic), *partition);
+            let found = found.ok_or(KafkaError::OffsetFetch(Code::UnknownPartition))?;
+            found.error()?;
+            match found.offset() {
+                Offset::Offset(offset) => Ok(offset),
+                _ => Err(KafkaError::OffsetFetch(Code::LeaderNotAvailable)),
+            }
+        };
+        wanted.iter().map(offset).collect()
     }
 
     /// Runs blocking work off the async threads.
@@ -214,15 +313,25 @@ impl Inner {
 }
 
 fn parse_position(source: &str, text: &str) -> Result<Position> {
-    serde_json::from_str(text).map_err(|err| Error::Damaged(format!("position of source `{source}`: {err}")))
+    serde_json::from_str(text)
+        .map_err(|err| Error::Damaged(format!("position of source `{source}`: {err}")))
 }
 
 fn no_partition(topic: &str, partition: i32) -> Error {
-    Error::Settings(format!("there is no partition {topic}/{partition}; topics are made by `ensure_topic`"))
+    Error::Settings(format!(
+        "there is no partition {topic}/{partition}; topics are made by `ensure_topic`"
+    ))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|err| Error::Unavailable(format!("work on the log was interrupted: {err}")))?
+}
+
+/// Lets the brokers get on, within blocking work.
+fn pause(duration: Duration) {
+    tokio::runtime::Handle::current().block_on(tokio::time::sleep(duration));
 }

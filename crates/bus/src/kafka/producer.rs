@@ -1,10 +1,15 @@
 //! Transactions on Kafka: librdkafka's transactional producer, with the source position as one more record.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use contract::Position;
 use rdkafka::{
+    Offset,
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer as _, ThreadedProducer},
@@ -13,7 +18,7 @@ use rdkafka::{
 
 use super::{
     Inner, POSITIONS,
-    client::{Context, failed, is_fenced},
+    client::{Context, Deliveries, failed, is_fenced},
 };
 use crate::{Error, Producer, Record, Result, check_size, partition_of};
 
@@ -21,6 +26,8 @@ use crate::{Error, Producer, Record, Result, check_size, partition_of};
 const COMMIT: Duration = Duration::from_secs(120);
 const START: Duration = Duration::from_secs(60);
 const ABORT: Duration = Duration::from_secs(30);
+/// How long to wait for a commit to be seen; markers are written within milliseconds.
+const VISIBLE: Duration = Duration::from_secs(10);
 
 /// The transactional writer of one task.
 #[derive(Debug)]
@@ -50,15 +57,25 @@ impl KafkaProducer {
                     keyless: 0,
                 };
                 let what = "opening a producer";
-                transaction.client(what)?.init_transactions(START).map_err(|err| transaction.told(what, &err))?;
+                transaction
+                    .client(what)?
+                    .init_transactions(START)
+                    .map_err(|err| transaction.told(what, &err))?;
                 Ok(transaction)
             })
             .await?;
-        Ok(Self { transaction: Some(transaction) })
+        Ok(Self {
+            transaction: Some(transaction),
+        })
     }
 
     /// Writes one entry of an internal table, in a transaction of its own.
-    pub(super) async fn put(&mut self, topic: &'static str, key: &str, value: Option<&str>) -> Result<()> {
+    pub(super) async fn put(
+        &mut self,
+        topic: &'static str,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<()> {
         let (key, value) = (key.to_owned(), value.map(str::to_owned));
         self.work(move |transaction| {
             transaction.begin()?;
@@ -90,11 +107,13 @@ impl KafkaProducer {
 impl Producer for KafkaProducer {
     async fn send(&mut self, topic: &str, records: Vec<Record>) -> Result<()> {
         let topic = topic.to_owned();
-        self.work(move |transaction| transaction.add(&topic, &records)).await
+        self.work(move |transaction| transaction.add(&topic, &records))
+            .await
     }
 
     async fn commit(&mut self, position: Option<(&str, &Position)>) -> Result<()> {
-        let position = position.map(|(source, position)| (source.to_owned(), position.0.to_string()));
+        let position =
+            position.map(|(source, position)| (source.to_owned(), position.0.to_string()));
         self.work(move |transaction| {
             if transaction.failed {
                 return Err(Error::Unavailable(
@@ -144,7 +163,10 @@ impl Transaction {
         let physical = self.inner.physical(topic);
         for record in records {
             check_size(topic, record)?;
-            let partition = record.key.as_ref().map_or(self.keyless, |key| partition_of(key, partitions));
+            let partition = record
+                .key
+                .as_ref()
+                .map_or(self.keyless, |key| partition_of(key, partitions));
             self.produce(&physical, partition, record)?;
         }
         Ok(())
@@ -170,7 +192,10 @@ impl Transaction {
         if !record.headers.is_empty() {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (name, value) in &record.headers {
-                headers = headers.insert(Header { key: name, value: Some(&value[..]) });
+                headers = headers.insert(Header {
+                    key: name,
+                    value: Some(&value[..]),
+                });
             }
             message.headers = Some(headers);
         }
@@ -191,8 +216,10 @@ impl Transaction {
         if !self.begun {
             let what = "beginning a transaction";
             let producer = self.client(what)?;
-            producer.context().take_lost();
-            producer.begin_transaction().map_err(|err| self.told(what, &err))?;
+            producer.context().take();
+            producer
+                .begin_transaction()
+                .map_err(|err| self.told(what, &err))?;
             self.begun = true;
         }
         Ok(())
@@ -205,36 +232,104 @@ impl Transaction {
         }
         let what = "committing a transaction";
         let producer = self.client(what)?;
-        if let Err(err) = producer.commit_transaction(COMMIT) {
+        // rdkafka's own flush takes steps of 100 ms, however soon the queue is empty.
+        let deadline = Instant::now() + COMMIT;
+        while producer.in_flight_count() > 0 && Instant::now() < deadline {
+            super::pause(Duration::from_millis(1));
+        }
+        let committed = producer.commit_transaction(COMMIT);
+        let Deliveries { lost, first } = producer.context().take();
+        if let Err(err) = committed {
             // The reason a record was lost says more than "abort needed".
-            let lost = producer.context().take_lost();
-            return Err(if is_fenced(&err) { self.told(what, &err) } else { self.told(what, &lost.unwrap_or(err)) });
+            return Err(if is_fenced(&err) {
+                self.told(what, &err)
+            } else {
+                self.told(what, &lost.unwrap_or(err))
+            });
         }
         self.begun = false;
+        self.wait_until_visible(&first);
         Ok(())
+    }
+
+    /// Brokers confirm a commit before readers may see it. Waiting lets a writer, and whoever it tells, read what it wrote.
+    ///
+    /// While a partition's last stable offset stands exactly at our first record, it is our own transaction that holds it. Lower, it is an earlier one
+    /// of somebody else: waiting for that would tie tasks together.
+    fn wait_until_visible(&self, first: &BTreeMap<String, BTreeMap<i32, i64>>) {
+        let prefix = &self.inner.settings.prefix;
+        let mut waiting = Vec::new();
+        for (physical, partitions) in first {
+            let topic = physical.strip_prefix(prefix).unwrap_or(physical);
+            waiting.extend(
+                partitions
+                    .iter()
+                    .map(|(partition, offset)| ((topic.to_owned(), *partition), *offset)),
+            );
+        }
+        let deadline = Instant::now() + VISIBLE;
+        loop {
+            let places: Vec<_> = waiting.iter().map(|(place, _)| place.clone()).collect();
+            match self
+                .inner
+                .offsets(&self.inner.committed, &places, Offset::End)
+            {
+                Ok(stable) => {
+                    let mut stable = stable.into_iter();
+                    waiting
+                        .retain(|(_, first)| stable.next().is_some_and(|stable| stable == *first));
+                }
+                // Committed it is, seen or not.
+                Err(err) => {
+                    return tracing::warn!(error = %err, "cannot see whether a commit is visible");
+                }
+            }
+            if waiting.is_empty() {
+                return;
+            }
+            if Instant::now() > deadline {
+                return tracing::warn!(task = self.task, "a commit is slow to become visible");
+            }
+            super::pause(Duration::from_millis(1));
+        }
     }
 
     fn abort(&mut self) -> Result<()> {
         if self.begun {
             let what = "aborting a transaction";
-            self.client(what)?.abort_transaction(ABORT).map_err(|err| self.told(what, &err))?;
+            self.client(what)?
+                .abort_transaction(ABORT)
+                .map_err(|err| self.told(what, &err))?;
         }
         (self.begun, self.failed) = (false, false);
         Ok(())
     }
 
     fn client(&self, what: &str) -> Result<&ThreadedProducer<Context>> {
-        self.producer.as_ref().ok_or_else(|| Error::Unavailable(format!("{what}: the producer is closed")))
+        self.producer
+            .as_ref()
+            .ok_or_else(|| Error::Unavailable(format!("{what}: the producer is closed")))
     }
 
     fn told(&self, what: &str, err: &KafkaError) -> Error {
-        let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
-        let fenced = matches!(fatal, Some((Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch, _)));
+        let fatal = self
+            .producer
+            .as_ref()
+            .and_then(|producer| producer.client().fatal_error());
+        let fenced = matches!(
+            fatal,
+            Some((
+                Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch,
+                _
+            ))
+        );
         if fenced || is_fenced(err) {
             return Error::Fenced(self.task.clone());
         }
         match fatal {
-            Some((_, reason)) => Error::Unavailable(format!("{what}: {reason}; open a new producer")),
+            Some((_, reason)) => {
+                Error::Unavailable(format!("{what}: {reason}; open a new producer"))
+            }
             None => failed(what, err),
         }
     }
@@ -265,6 +360,9 @@ impl Drop for Transaction {
 
 impl std::fmt::Debug for Transaction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transaction").field("task", &self.task).field("begun", &self.begun).finish_non_exhaustive()
+        f.debug_struct("Transaction")
+            .field("task", &self.task)
+            .field("begun", &self.begun)
+            .finish_non_exhaustive()
     }
 }

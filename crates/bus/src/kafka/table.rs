@@ -36,7 +36,10 @@ struct State {
 
 impl Table {
     pub(super) fn new(topic: &'static str) -> Self {
-        Self { topic, state: Arc::default() }
+        Self {
+            topic,
+            state: Arc::default(),
+        }
     }
 
     /// All entries written by transactions that were committed before this call.
@@ -48,13 +51,16 @@ impl Table {
         let topic = self.topic;
         inner
             .blocking(move |inner| {
-                let (_, end) = inner.watermarks(&inner.uncommitted, topic, 0)?;
-                let (low, stable) = wait_until_stable(inner, topic, end)?;
+                let partition = [(topic.to_owned(), 0)];
+                let end = only(inner.offsets(&inner.uncommitted, &partition, Offset::End)?);
+                let stable = wait_until_stable(inner, &partition, end)?;
                 if state.next > end {
                     // The topic was made anew.
                     *state = State::default();
                 }
                 if state.next < stable {
+                    let low =
+                        only(inner.offsets(&inner.committed, &partition, Offset::Beginning)?);
                     follow(inner, topic, &mut state, low)?;
                     state.next = state.next.max(stable);
                 }
@@ -65,20 +71,21 @@ impl Table {
 }
 
 /// Waits until everything below `end` is decided; brokers tell no one, so this asks.
-fn wait_until_stable(inner: &Inner, topic: &str, end: i64) -> Result<(i64, i64)> {
+fn wait_until_stable(inner: &Inner, partition: &[(String, i32)], end: i64) -> Result<i64> {
     let deadline = Instant::now() + OPEN_TRANSACTION;
     loop {
-        let (low, stable) = inner.watermarks(&inner.committed, topic, 0)?;
+        let stable = only(inner.offsets(&inner.committed, partition, Offset::End)?);
         if stable >= end {
-            return Ok((low, stable));
+            return Ok(stable);
         }
         if Instant::now() > deadline {
             return Err(Error::Unavailable(format!(
-                "{topic}: a transaction has been open for {} s at offset {stable}; start the task that left it, or wait until the brokers abort it",
+                "{}: a transaction has been open for {} s at offset {stable}; start the task that left it, or wait until the brokers abort it",
+                partition[0].0,
                 OPEN_TRANSACTION.as_secs(),
             )));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        super::pause(Duration::from_millis(10));
     }
 }
 
@@ -94,7 +101,11 @@ fn follow(inner: &Inner, topic: &str, state: &mut State, low: i64) -> Result<()>
         .map_err(|err| failed(&what, &err))?;
     let mut start = TopicPartitionList::new();
     start
-        .add_partition_offset(&inner.physical(topic), 0, Offset::Offset(state.next.max(low)))
+        .add_partition_offset(
+            &inner.physical(topic),
+            0,
+            Offset::Offset(state.next.max(low)),
+        )
         .and_then(|()| consumer.assign(&start))
         .map_err(|err| failed(&what, &err))?;
     let deadline = Instant::now() + PATIENCE;
@@ -111,7 +122,10 @@ fn follow(inner: &Inner, topic: &str, state: &mut State, low: i64) -> Result<()>
             Some(Err(KafkaError::PartitionEOF(_))) => break,
             Some(Err(err)) if !is_passing(&err) => return Err(failed(&what, &err)),
             _ if Instant::now() > deadline => {
-                return Err(Error::Unavailable(format!("{what}: no answer within {} s", PATIENCE.as_secs())));
+                return Err(Error::Unavailable(format!(
+                    "{what}: no answer within {} s",
+                    PATIENCE.as_secs()
+                )));
             }
             _ => {}
         }
@@ -122,5 +136,10 @@ fn follow(inner: &Inner, topic: &str, state: &mut State, low: i64) -> Result<()>
 
 fn text(topic: &str, bytes: Option<&[u8]>) -> Result<String> {
     let bytes = bytes.unwrap_or_default();
-    String::from_utf8(bytes.to_vec()).map_err(|_| Error::Damaged(format!("{topic} holds an entry that is not text")))
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| Error::Damaged(format!("{topic} holds an entry that is not text")))
+}
+
+fn only(offsets: Vec<i64>) -> i64 {
+    offsets.first().copied().unwrap_or_default()
 }

@@ -12,6 +12,7 @@ use std::{
 
 use rdkafka::{
     admin::{AdminOptions, NewTopic, TopicReplication},
+    error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
 use uuid::Uuid;
@@ -24,11 +25,17 @@ use super::{
 use crate::{Error, Result, Topic};
 
 /// Keeps everything until `trim`: what is not landed yet must not expire.
-const KEPT: [(&str, &str); 2] = [("cleanup.policy", "delete"), ("retention.ms", "-1")];
+const KEPT: [(&str, &str); 3] = [("cleanup.policy", "delete"), ("retention.ms", "-1"), FUTURE];
+
+/// Record times may lie ahead; brokers since 4.0 refuse more than an hour, those before 3.6 do not know the setting.
+const FUTURE: (&str, &str) = ("message.timestamp.after.max.ms", "9223372036854775807");
 
 /// Small segments, so that the compactor gets to work: these topics are read from the start.
-const COMPACTED: [(&str, &str); 3] =
-    [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.1")];
+const COMPACTED: [(&str, &str); 3] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "16777216"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
 
 /// Makes the topics the log itself needs.
 pub(super) async fn ensure_internal(inner: &Arc<Inner>) -> Result<()> {
@@ -50,11 +57,15 @@ pub(super) async fn ensure(inner: &Arc<Inner>, name: &str, partitions: i32) -> R
     let _making = inner.making.lock().await;
     for _ in 0..10 {
         match make(inner, name, partitions).await {
-            Err(Error::Fenced(_)) => tracing::debug!(topic = name, "another process makes topics; starting over"),
+            Err(Error::Fenced(_)) => {
+                tracing::debug!(topic = name, "another process makes topics; starting over")
+            }
             other => return other,
         }
     }
-    Err(Error::Unavailable(format!("topic `{name}`: other processes kept interrupting; try again")))
+    Err(Error::Unavailable(format!(
+        "topic `{name}`: other processes kept interrupting; try again"
+    )))
 }
 
 /// Topics by name, without the internal ones.
@@ -67,7 +78,11 @@ pub(super) async fn list(inner: &Arc<Inner>, prefix: &str) -> Result<Vec<Topic>>
             continue;
         }
         topics.push(match ids.get(&name) {
-            Some(id) => Topic { name, id: id.clone(), partitions },
+            Some(id) => Topic {
+                name,
+                id: id.clone(),
+                partitions,
+            },
             // Made by someone else.
             None => ensure(inner, &name, partitions).await?,
         });
@@ -81,9 +96,11 @@ async fn find(inner: &Arc<Inner>, name: &str) -> Result<(Option<Topic>, bool, bo
     let present = inner.blocking(|inner| inner.partition_counts()).await?;
     let ids = inner.topics.read(inner).await?;
     let (partitions, id) = (present.get(name), ids.get(name));
-    let topic = partitions
-        .zip(id)
-        .map(|(partitions, id)| Topic { name: name.to_owned(), id: id.clone(), partitions: *partitions });
+    let topic = partitions.zip(id).map(|(partitions, id)| Topic {
+        name: name.to_owned(),
+        id: id.clone(),
+        partitions: *partitions,
+    });
     Ok((topic, partitions.is_some(), id.is_some()))
 }
 
@@ -103,16 +120,25 @@ async fn make(inner: &Arc<Inner>, name: &str, partitions: i32) -> Result<Topic> 
     }
     if !present {
         let max_bytes = max_message_bytes();
-        let settings = [KEPT[0], KEPT[1], ("max.message.bytes", max_bytes.as_str())];
+        let mut settings = KEPT.to_vec();
+        settings.push(("max.message.bytes", &max_bytes));
         create(inner, name, partitions, &settings, false).await?;
     }
     let partitions = wait_for(inner, name).await?;
     if let Some(id) = inner.topics.read(inner).await?.get(name) {
-        return Ok(Topic { name: name.to_owned(), id: id.clone(), partitions });
+        return Ok(Topic {
+            name: name.to_owned(),
+            id: id.clone(),
+            partitions,
+        });
     }
     let id = Uuid::new_v4().to_string();
     maker.put(TOPICS, name, Some(&id)).await?;
-    Ok(Topic { name: name.to_owned(), id, partitions })
+    Ok(Topic {
+        name: name.to_owned(),
+        id,
+        partitions,
+    })
 }
 
 #[derive(PartialEq, Eq)]
@@ -130,22 +156,33 @@ async fn create(
 ) -> Result<Created> {
     let physical = inner.physical(name);
     // Kafka reads -1 as the default of its brokers.
-    let replicas = if inner.settings.replication_factor > 0 { inner.settings.replication_factor } else { -1 };
-    let mut topic = NewTopic::new(&physical, partitions, TopicReplication::Fixed(replicas));
-    for (key, value) in settings {
-        topic = topic.set(key, value);
-    }
+    let replicas = if inner.settings.replication_factor > 0 {
+        inner.settings.replication_factor
+    } else {
+        -1
+    };
     let options = AdminOptions::new()
         .request_timeout(Some(PATIENCE))
         .operation_timeout(Some(PATIENCE))
         .validate_only(only_ask);
     let what = format!("making topic `{physical}`");
-    let results = inner.admin.create_topics([&topic], &options).await.map_err(|err| failed(&what, &err))?;
-    for result in results {
-        match result {
-            Ok(_) => {}
-            Err((_, Code::TopicAlreadyExists)) => return Ok(Created::Before),
-            Err((_, code)) => return Err(failed(&what, &rdkafka::error::KafkaError::AdminOp(code))),
+    for may_lie_ahead in [true, false] {
+        let mut topic = NewTopic::new(&physical, partitions, TopicReplication::Fixed(replicas));
+        topic.config = settings
+            .iter()
+            .copied()
+            .filter(|setting| may_lie_ahead || *setting != FUTURE)
+            .collect();
+        let results = inner
+            .admin
+            .create_topics([&topic], &options)
+            .await
+            .map_err(|err| failed(&what, &err))?;
+        match results.into_iter().next() {
+            Some(Err((_, Code::TopicAlreadyExists))) => return Ok(Created::Before),
+            Some(Err((_, Code::InvalidConfig))) if may_lie_ahead => {}
+            Some(Err((_, code))) => return Err(failed(&what, &KafkaError::AdminOp(code))),
+            Some(Ok(_)) | None => break,
         }
     }
     Ok(Created::Now)
@@ -160,7 +197,9 @@ async fn wait_for(inner: &Arc<Inner>, name: &str) -> Result<i32> {
             return Ok(*partitions);
         }
         if Instant::now() > deadline {
-            return Err(Error::Unavailable(format!("topic `{name}` was made but the brokers do not list it")));
+            return Err(Error::Unavailable(format!(
+                "topic `{name}` was made but the brokers do not list it"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -32,17 +32,31 @@ async fn a_kill_leaves_whole_transactions() {
             last_acknowledged.insert(task, n);
         }
         let log = folder.open().await;
-        check(log.as_ref(), &last_acknowledged, &format!("round {round}, killed after {patience:?}")).await;
+        check(
+            log.as_ref(),
+            &last_acknowledged,
+            &format!("round {round}, killed after {patience:?}"),
+        )
+        .await;
         assert_eq!(folder.count("staged"), 0);
         assert_eq!(folder.count("payloads"), folder.count("blocks"));
     }
-    assert_eq!(last_acknowledged.len(), TASKS.len(), "too slow a machine to kill anything at work");
+    assert_eq!(
+        last_acknowledged.len(),
+        TASKS.len(),
+        "too slow a machine to kill anything at work"
+    );
 }
 
 /// Runs the writing child, kills it `patience` after its first acknowledgement, and returns all it acknowledged.
 fn acknowledged_before_kill(folder: &Path, patience: Duration) -> Vec<(String, u64)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::child_writes_until_killed", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "crash::child_writes_until_killed",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("PEJL_BUS_CHILD", folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -55,11 +69,17 @@ fn acknowledged_before_kill(folder: &Path, patience: Duration) -> Vec<(String, u
             let mut words = line.split(' ');
             if words.next() == Some("ack") {
                 let task = words.next().unwrap().to_owned();
-                sender.send((task, words.next().unwrap().parse().unwrap())).ok();
+                sender
+                    .send((task, words.next().unwrap().parse().unwrap()))
+                    .ok();
             }
         }
     });
-    let mut acknowledged = vec![lines.recv_timeout(DEADLINE).expect("the child never wrote anything")];
+    let mut acknowledged = vec![
+        lines
+            .recv_timeout(DEADLINE)
+            .expect("the child never wrote anything"),
+    ];
     let killing = Instant::now() + patience;
     loop {
         match lines.recv_timeout(killing.saturating_duration_since(Instant::now())) {
@@ -93,16 +113,28 @@ async fn check(log: &dyn Log, acknowledged: &BTreeMap<String, u64>, round: &str)
                 "b" => "b".to_owned(),
                 _ => String::from_utf8(delivered.record.key.clone().unwrap().to_vec()).unwrap(),
             };
-            if delivered.record.value.as_ref().is_some_and(|bytes| bytes.len() < 100) {
+            if delivered
+                .record
+                .value
+                .as_ref()
+                .is_some_and(|bytes| bytes.len() < 100)
+            {
                 assert_eq!(value(&delivered.record), n.to_string(), "{round}");
             }
             found.entry((task, n)).or_default().push(seen);
         }
     }
     for task in TASKS {
-        let last = log.position(task).await.unwrap().map_or(0, |at| at.0.as_u64().unwrap());
+        let last = log
+            .position(task)
+            .await
+            .unwrap()
+            .map_or(0, |at| at.0.as_u64().unwrap());
         let acknowledged = acknowledged.get(task).copied().unwrap_or(0);
-        assert!(last >= acknowledged, "{round}: {task} acknowledged {acknowledged}, found {last}");
+        assert!(
+            last >= acknowledged,
+            "{round}: {task} acknowledged {acknowledged}, found {last}"
+        );
         for n in 1..=last {
             let mut expected: Vec<_> = records(task, n)
                 .iter()
@@ -115,15 +147,19 @@ async fn check(log: &dyn Log, acknowledged: &BTreeMap<String, u64>, round: &str)
             assert_eq!(whole, expected, "{round}: transaction {n} of {task}");
         }
     }
-    assert!(found.is_empty(), "{round}: beyond the last position: {:?}", found.keys());
+    assert!(
+        found.is_empty(),
+        "{round}: beyond the last position: {:?}",
+        found.keys()
+    );
 }
 
 /// Transaction `n` of a task: every tenth is too large for memory and is staged.
 fn records(task: &str, n: u64) -> Vec<Record> {
-    let count = if n % 10 == 0 { 8 } else { 1 + n % 40 };
+    let count = if n.is_multiple_of(10) { 8 } else { 1 + n % 40 };
     let one = |i: u64| {
         let mut one = record(&format!("{task} {i}"), &n.to_string());
-        if n % 10 == 0 {
+        if n.is_multiple_of(10) {
             one.value = Some(noise(1 << 20, n * 100 + i).into());
         }
         one.headers.push(("task".into(), task.to_owned().into()));
@@ -147,7 +183,11 @@ async fn child_writes_until_killed() {
         let log = log.clone();
         tasks.spawn(async move {
             let mut producer = log.producer(task).await.unwrap();
-            let mut n = log.position(task).await.unwrap().map_or(0, |at| at.0.as_u64().unwrap());
+            let mut n = log
+                .position(task)
+                .await
+                .unwrap()
+                .map_or(0, |at| at.0.as_u64().unwrap());
             let stop = Instant::now() + DEADLINE;
             while Instant::now() < stop {
                 n += 1;

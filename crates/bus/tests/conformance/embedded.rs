@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bus::{Assignment, EmbeddedLog, Error, Log, SharedLog};
+use bus::{Assignment, EmbeddedLog, Error, SharedLog};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -27,7 +27,11 @@ impl Folder {
     /// Counts rows behind the log's back.
     pub(crate) fn count(&self, table: &str) -> i64 {
         let connection = Connection::open(self.path().join("log.db")).unwrap();
-        connection.query_row(&format!("select count(*) from {table}"), [], |row| row.get(0)).unwrap()
+        connection
+            .query_row(&format!("select count(*) from {table}"), [], |row| {
+                row.get(0)
+            })
+            .unwrap()
     }
 }
 
@@ -43,13 +47,25 @@ async fn a_second_process_is_refused() {
     let folder = Folder::new();
     let log = folder.open().await;
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "embedded::child_tries_to_open", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "embedded::child_tries_to_open",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("PEJL_BUS_CHILD", folder.path())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&child.stdout);
-    assert!(told.contains("refused"), "{told}\n{}", String::from_utf8_lossy(&child.stderr));
-    assert!(told.contains(&format!("in use by process {}", std::process::id())), "{told}");
+    assert!(
+        told.contains("refused"),
+        "{told}\n{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    assert!(
+        told.contains(&format!("in use by process {}", std::process::id())),
+        "{told}"
+    );
     // Within one process, too.
     let again = EmbeddedLog::open(folder.path()).await;
     assert!(matches!(again, Err(Error::Settings(_))), "{again:?}");
@@ -85,18 +101,34 @@ async fn what_was_staged_is_swept() {
         large.value = Some(noise(1 << 20, i).into());
         large
     };
-    producer.send("t", (0..12).map(large).collect()).await.unwrap();
+    producer
+        .send("t", (0..12).map(large).collect())
+        .await
+        .unwrap();
     // Waits for what is on its way, so that there is something to see.
-    producer.send("t", (12..24).map(large).collect()).await.unwrap();
+    producer
+        .send("t", (12..24).map(large).collect())
+        .await
+        .unwrap();
     assert!(folder.count("staged") > 0);
     assert_eq!(folder.count("blocks"), 0);
     producer.abort().await.unwrap();
     producer.send("t", vec![record("k", "v")]).await.unwrap();
     producer.commit(None).await.unwrap();
-    assert_eq!((folder.count("staged"), folder.count("payloads"), folder.count("blocks")), (0, 1, 1));
+    assert_eq!(
+        (
+            folder.count("staged"),
+            folder.count("payloads"),
+            folder.count("blocks")
+        ),
+        (0, 1, 1)
+    );
 
     // A new holder of the task sweeps after the old one.
-    producer.send("t", (0..12).map(large).collect()).await.unwrap();
+    producer
+        .send("t", (0..12).map(large).collect())
+        .await
+        .unwrap();
     let mut later = log.producer("task").await.unwrap();
     later.send("t", vec![record("k", "w")]).await.unwrap();
     later.commit(None).await.unwrap();
@@ -110,13 +142,33 @@ async fn trimming_frees_blocks_and_is_told_to_readers() {
     let log = folder.open().await;
     log.ensure_topic("t", 1).await.unwrap();
     for n in 0..10 {
-        write(log.as_ref(), "task", "t", vec![record("k", &n.to_string()), record("k", "v")]).await;
+        write(
+            log.as_ref(),
+            "task",
+            "t",
+            vec![record("k", &n.to_string()), record("k", "v")],
+        )
+        .await;
     }
-    let mut behind = log.consumer(&from_start(log.as_ref(), "t", 1).await).await.unwrap();
+    let mut behind = log
+        .consumer(&from_start(log.as_ref(), "t", 1).await)
+        .await
+        .unwrap();
     log.trim("t", 0, 7).await.unwrap();
     assert_eq!((folder.count("blocks"), folder.count("payloads")), (7, 7));
     let refused = behind.poll(10, Duration::ZERO).await;
-    assert!(matches!(refused, Err(Error::OutOfRange { offset: 0, low: 7, high: 20, .. })), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(Error::OutOfRange {
+                offset: 0,
+                low: 7,
+                high: 20,
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
     assert_eq!(read_all(log.as_ref(), "t", 1).await.len(), 13);
 }
 
@@ -129,26 +181,62 @@ async fn a_damaged_block_is_told() {
         write(log.as_ref(), "task", "t", vec![record("k", &n.to_string())]).await;
     }
     let connection = Connection::open(folder.path().join("log.db")).unwrap();
-    connection.execute("update payloads set bytes = zeroblob(length(bytes)) where payload = 2", []).unwrap();
-    let whole = [Assignment { topic: "t".into(), partition: 0, offset: 2 }];
+    connection
+        .execute(
+            "update payloads set bytes = zeroblob(length(bytes)) where payload = 2",
+            [],
+        )
+        .unwrap();
+    let whole = [Assignment {
+        topic: "t".into(),
+        partition: 0,
+        offset: 2,
+    }];
     let mut consumer = log.consumer(&whole).await.unwrap();
-    assert_eq!(consumer.poll(10, Duration::ZERO).await.unwrap()[0].records.len(), 1);
-    let mut consumer = log.consumer(&from_start(log.as_ref(), "t", 1).await).await.unwrap();
-    let refused = consumer.poll(10, Duration::ZERO).await;
-    assert!(matches!(&refused, Err(Error::Damaged(text)) if text.contains("offset 1")), "{refused:?}");
-
-    connection.execute("delete from blocks where base_offset = 1", []).unwrap();
-    let refused = consumer.poll(10, Duration::ZERO).await;
-    assert!(matches!(&refused, Err(Error::Damaged(text)) if text.contains("offset 1")), "{refused:?}");
+    assert_eq!(
+        consumer.poll(10, Duration::ZERO).await.unwrap()[0]
+            .records
+            .len(),
+        1
+    );
+    for gone in [false, true] {
+        if gone {
+            connection
+                .execute("delete from blocks where base_offset = 1", [])
+                .unwrap();
+        }
+        let mut consumer = log
+            .consumer(&from_start(log.as_ref(), "t", 1).await)
+            .await
+            .unwrap();
+        assert_eq!(
+            consumer.poll(10, Duration::ZERO).await.unwrap()[0]
+                .records
+                .len(),
+            1
+        );
+        let refused = consumer.poll(10, Duration::ZERO).await;
+        assert!(
+            matches!(&refused, Err(Error::Damaged(text)) if text.contains("offset 1")),
+            "{refused:?}"
+        );
+        assert_eq!(consumer.position("t", 0).unwrap(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_format_is_refused() {
     let folder = Folder::new();
     drop(folder.open().await);
-    Connection::open(folder.path().join("log.db")).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(folder.path().join("log.db"))
+        .unwrap()
+        .pragma_update(None, "user_version", 2)
+        .unwrap();
     let refused = EmbeddedLog::open(folder.path()).await;
-    assert!(matches!(&refused, Err(Error::Settings(text)) if text.contains("format 2")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::Settings(text)) if text.contains("format 2")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

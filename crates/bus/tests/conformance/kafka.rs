@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc, sync::Once, time::Duration};
 
 use async_trait::async_trait;
-use bus::{KafkaLog, KafkaSettings, Log, SharedLog};
+use bus::{KafkaLog, KafkaSettings, SharedLog};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
@@ -19,7 +19,10 @@ pub(crate) struct Cluster(KafkaSettings);
 /// The broker under test; `None`, said loudly, when there is none.
 pub(crate) fn cluster() -> Option<Cluster> {
     static SKIPPED: Once = Once::new();
-    let Some(address) = std::env::var("PEJL_TEST_KAFKA").ok().filter(|address| !address.is_empty()) else {
+    let Some(address) = std::env::var("PEJL_TEST_KAFKA")
+        .ok()
+        .filter(|address| !address.is_empty())
+    else {
         // Not `eprintln`, which the test harness keeps to itself when a test passes.
         SKIPPED.call_once(|| {
             let text = b"\nKAFKA HALF SKIPPED: PEJL_TEST_KAFKA is not set; tests/kafka-broker/broker.sh start gives host:port\n\n";
@@ -55,7 +58,10 @@ impl Cluster {
     async fn delete(&self, topic: &str) {
         let admin: AdminClient<DefaultClientContext> = self.plain().create().unwrap();
         let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
-        let deleted = admin.delete_topics(&[&self.physical(topic)], &options).await.unwrap();
+        let deleted = admin
+            .delete_topics(&[&self.physical(topic)], &options)
+            .await
+            .unwrap();
         deleted[0].as_ref().unwrap();
     }
 }
@@ -69,7 +75,10 @@ async fn a_topic_made_again_has_a_new_identity() {
     let second = log.ensure_topic("t", 3).await.unwrap();
     assert_ne!(first.id, second.id);
     assert_eq!(second.partitions, 3);
-    assert_eq!(cluster.open().await.ensure_topic("t", 1).await.unwrap(), second);
+    assert_eq!(
+        cluster.open().await.ensure_topic("t", 1).await.unwrap(),
+        second
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,26 +99,40 @@ async fn a_position_behind_an_open_transaction_is_waited_for() {
     let Some(cluster) = cluster() else { return };
     let log = cluster.open().await;
     let mut producer = log.producer("task").await.unwrap();
-    producer.commit(Some(("source", &position(1)))).await.unwrap();
+    producer
+        .commit(Some(("source", &position(1))))
+        .await
+        .unwrap();
     assert_eq!(log.position("source").await.unwrap(), Some(position(1)));
 
     let positions = cluster.physical("pejl._positions");
-    let hanging: BaseProducer = cluster.plain().set("transactional.id", &positions).create().unwrap();
+    let hanging: BaseProducer = cluster
+        .plain()
+        .set("transactional.id", &positions)
+        .create()
+        .unwrap();
     let hanging = tokio::task::spawn_blocking(move || {
         hanging.init_transactions(DEADLINE).unwrap();
         hanging.begin_transaction().unwrap();
-        hanging.send(BaseRecord::to(&positions).key("hanging").payload("1")).unwrap();
+        hanging
+            .send(BaseRecord::to(&positions).key("hanging").payload("1"))
+            .unwrap();
         hanging.flush(DEADLINE).unwrap();
         hanging
     })
     .await
     .unwrap();
-    producer.commit(Some(("source", &position(2)))).await.unwrap();
+    producer
+        .commit(Some(("source", &position(2))))
+        .await
+        .unwrap();
 
     let mut asking = tokio::spawn(async move { (log.position("source").await, log) });
     let early = tokio::time::timeout(Duration::from_millis(500), &mut asking).await;
     assert!(early.is_err(), "answered while undecided: {early:?}");
-    tokio::task::spawn_blocking(move || hanging.abort_transaction(DEADLINE).unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || hanging.abort_transaction(DEADLINE).unwrap())
+        .await
+        .unwrap();
     let (answer, log) = asking.await.unwrap();
     assert_eq!(answer.unwrap(), Some(position(2)));
     assert_eq!(log.position("hanging").await.unwrap(), None);
@@ -119,7 +142,11 @@ async fn a_position_behind_an_open_transaction_is_waited_for() {
 async fn a_missing_broker_is_told() {
     let settings = KafkaSettings {
         bootstrap_servers: "127.0.0.1:9".into(),
-        properties: [("socket.connection.setup.timeout.ms".to_owned(), "1000".to_owned())].into(),
+        properties: [(
+            "socket.connection.setup.timeout.ms".to_owned(),
+            "1000".to_owned(),
+        )]
+        .into(),
         ..KafkaSettings::default()
     };
     let refused = KafkaLog::connect(settings).await.err().unwrap().to_string();

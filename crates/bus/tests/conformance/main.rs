@@ -1,7 +1,12 @@
 //! The promises of the log as one suite, run on the embedded log and on a real Kafka.
 //!
 //! The Kafka half needs `PEJL_TEST_KAFKA=host:port`; `tests/kafka-broker/broker.sh start` prints one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod crash;
 mod embedded;

@@ -47,7 +47,11 @@ pub(crate) async fn from_start(log: &dyn Log, topic: &str, partitions: i32) -> V
     let mut assignments = Vec::new();
     for partition in 0..partitions {
         let offset = log.range(topic, partition).await.unwrap().low;
-        assignments.push(Assignment { topic: topic.to_owned(), partition, offset });
+        assignments.push(Assignment {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+        });
     }
     assignments
 }
@@ -56,7 +60,10 @@ pub(crate) async fn from_start(log: &dyn Log, topic: &str, partitions: i32) -> V
 pub(crate) async fn read_all(log: &dyn Log, topic: &str, partitions: i32) -> Vec<Delivered> {
     let assignments = from_start(log, topic, partitions).await;
     let mut consumer = log.consumer(&assignments).await.unwrap();
-    read_to_end(log, consumer.as_mut(), &assignments).await.remove(topic).unwrap_or_default()
+    read_to_end(log, consumer.as_mut(), &assignments)
+        .await
+        .remove(topic)
+        .unwrap_or_default()
 }
 
 /// Reads until the positions reach the ends that the assigned partitions have now. By topic, in partition order.
@@ -66,18 +73,28 @@ pub(crate) async fn read_to_end(
     assignments: &[Assignment],
 ) -> BTreeMap<String, Vec<Delivered>> {
     let mut ends = Vec::new();
-    for Assignment { topic, partition, .. } in assignments {
+    for Assignment {
+        topic, partition, ..
+    } in assignments
+    {
         ends.push(log.range(topic, *partition).await.unwrap().high);
     }
     let started = Instant::now();
     let mut read: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
     loop {
         let behind = assignments.iter().zip(&ends).find(|(assignment, end)| {
-            consumer.position(&assignment.topic, assignment.partition).unwrap() < **end
+            consumer
+                .position(&assignment.topic, assignment.partition)
+                .unwrap()
+                < **end
         });
         let Some(behind) = behind else { break };
         assert!(started.elapsed() < DEADLINE, "still behind: {behind:?}");
-        for Polled { topic, records } in consumer.poll(10_000, Duration::from_millis(50)).await.unwrap() {
+        for Polled { topic, records } in consumer
+            .poll(10_000, Duration::from_millis(50))
+            .await
+            .unwrap()
+        {
             read.entry(topic).or_default().extend(records);
         }
     }
@@ -96,5 +113,8 @@ pub(crate) async fn read_to_end(
 
 /// What comes within a moment in which nothing should.
 pub(crate) async fn peek(consumer: &mut dyn Consumer) -> Vec<Polled> {
-    consumer.poll(100, Duration::from_millis(300)).await.unwrap()
+    consumer
+        .poll(100, Duration::from_millis(300))
+        .await
+        .unwrap()
 }

@@ -125,6 +125,36 @@ async fn an_open_folder_shows_what_arrives_later() {
 }
 
 #[tokio::test]
+async fn a_file_that_grows_while_it_is_read_is_not_taken_for_whole() {
+    let rows: String = (0..200_000).map(|i| format!("{i}\n")).collect();
+    let dir = folder(&[("a.csv", format!("id\n{rows}").as_bytes())]);
+    let mut source = (connector_api::entry::<Files>().open)(settings(&dir), None)
+        .await
+        .unwrap();
+    assert!(source.next().await.unwrap().unwrap().position.is_none());
+    let mut file = fs::File::options()
+        .append(true)
+        .open(dir.path().join("a.csv"))
+        .unwrap();
+    io::Write::write_all(&mut file, b"200000\n").unwrap();
+    let err = loop {
+        match source.next().await {
+            Ok(batch) => assert!(batch.unwrap().position.is_none()),
+            Err(err) => break err,
+        }
+    };
+    assert!(
+        err.is_retryable() && err.to_string().contains("a.csv changed while it was read"),
+        "{err}"
+    );
+    let all = read::<Files>(&settings(&dir), None).await;
+    assert_eq!(
+        all.iter().map(|it| it.rows.num_rows()).sum::<usize>(),
+        200_001
+    );
+}
+
+#[tokio::test]
 async fn unfinished_young_and_other_files_wait() {
     let dir = folder(&[
         (".a.csv", b"id\n1\n"),

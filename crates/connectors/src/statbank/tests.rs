@@ -10,11 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use connector_api::entry;
+use connector_api::{Error, entry};
 use connector_testkit::{conforms, read, rows, serve};
-use serde_json::{from_slice, from_value};
+use serde_json::{Value, from_slice, from_value, json};
 
-use super::*;
+use super::{table::TableInfo, *};
 
 const TABLES: &[u8] = include_bytes!("fixtures/statbank-tables.json");
 const TABLE_INFO: &[u8] = include_bytes!("fixtures/statbank-tableinfo.json");

@@ -7,7 +7,7 @@ use contract::{Coerced, Entity, Kind, Pii, Violation, coerce, entity};
 
 /// Columns by name, one good row to begin with.
 #[derive(Clone)]
-pub struct Table {
+pub(crate) struct Table {
     entity: &'static Entity,
     columns: BTreeMap<String, ArrayRef>,
     length: usize,
@@ -15,7 +15,7 @@ pub struct Table {
 
 impl Table {
     /// One good row, every column filled.
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let entity = entity(name).unwrap();
         let columns = entity.fields.iter().map(|field| {
             let text = match field.kind {
@@ -40,42 +40,42 @@ impl Table {
     }
 
     /// The same with another text in one column.
-    pub fn with(self, field: &str, text: &str) -> Self {
+    pub(crate) fn with(self, field: &str, text: &str) -> Self {
         self.with_column(field, text_column(&[text]))
     }
 
     /// The same with another column of one row.
-    pub fn with_column(mut self, field: &str, column: ArrayRef) -> Self {
+    pub(crate) fn with_column(mut self, field: &str, column: ArrayRef) -> Self {
         self.columns.insert(field.to_owned(), column);
         self
     }
 
     /// The same without a column.
-    pub fn without(mut self, field: &str) -> Self {
+    pub(crate) fn without(mut self, field: &str) -> Self {
         self.columns.remove(field).unwrap();
         self
     }
 
     /// Gives a column several values; the others repeat theirs.
-    pub fn values(&mut self, field: &str, texts: &[&str]) {
+    pub(crate) fn values(&mut self, field: &str, texts: &[&str]) {
         self.length = texts.len();
         self.columns.insert(field.to_owned(), text_column(texts));
     }
 
     /// The first row `count` times.
-    pub fn rows(mut self, count: usize) -> RecordBatch {
+    pub(crate) fn rows(mut self, count: usize) -> RecordBatch {
         self.length = count;
         self.batch()
     }
 
     /// The entity's contract applied.
-    pub fn coerce(self) -> Coerced {
+    pub(crate) fn coerce(self) -> Coerced {
         let entity = self.entity;
         coerce(entity, &self.batch())
     }
 
     /// What the contract finds wrong.
-    pub fn violations(self) -> Vec<Violation> {
+    pub(crate) fn violations(self) -> Vec<Violation> {
         self.coerce().violations
     }
 
@@ -95,7 +95,7 @@ impl Table {
 }
 
 /// The one violation there is.
-pub fn only(table: Table) -> Violation {
+pub(crate) fn only(table: Table) -> Violation {
     let coerced = table.coerce();
     assert_eq!(coerced.violations.len(), 1, "{:?}", coerced.violations);
     assert_eq!(coerced.batch.num_rows(), 0);

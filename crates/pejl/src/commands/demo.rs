@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::{
-        run,
+        run::pass,
         up::{everything, until_interrupted},
     },
     exit, output,
@@ -56,7 +56,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     let log = wiring::open_log(&settings).await?;
     let lake = wiring::open_lake(&settings)?;
     let sources = wiring::sources(&settings, &[])?;
-    let code = run::pass(&settings, &log, &lake, sources.clone(), &stop).await?;
+    let code = pass(&settings, &log, &lake, sources.clone(), &stop).await?;
     if leave || stop.is_cancelled() {
         sources_stop.cancel();
         return Ok(code);

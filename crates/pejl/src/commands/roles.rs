@@ -50,7 +50,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<u8> {
     let warehouse = wiring::open_warehouse(&settings, &lake).await?;
     let stop: CancellationToken = until_interrupted();
     let serving = serve::start(&settings, &warehouse, stop).await?;
-    output::line(&format!("serving SQL on {}", serving.address()))?;
-    serving.finished().await;
+    output::line(&format!("serving SQL on {}", serving.addr))?;
+    serving.task.await?;
     Ok(0)
 }

@@ -21,19 +21,22 @@ pub(crate) async fn start(
     let users = serve
         .users
         .iter()
-        .map(|(name, password)| User::new(name, &password.0))
+        .map(|(name, password)| User {
+            name: name.clone(),
+            password: serve_pg::Secret::new(&password.0),
+        })
         .collect();
     let serving = serve_pg::serve(
         Arc::new(warehouse.clone()),
         serve_pg::Settings {
             listen: serve.listen,
             users,
-            statement_timeout: Duration::from_secs(serve.statement_timeout_seconds),
+            statement_timeout: Some(Duration::from_secs(serve.statement_timeout_seconds)),
             max_connections: serve.max_connections,
         },
         stop,
     )
     .await?;
-    tracing::info!(address = %serving.address(), "serving SQL");
+    tracing::info!(address = %serving.addr, "serving SQL");
     Ok(serving)
 }

@@ -48,7 +48,7 @@ pub(crate) async fn everything(
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
     let serving = serve::start(settings, &warehouse, serving_stop.clone()).await?;
-    serving_on(serving.address())?;
+    serving_on(serving.addr)?;
     let landing_stop = CancellationToken::new();
     let building_stop = CancellationToken::new();
     let landing = spawn_until_failure(
@@ -72,7 +72,7 @@ pub(crate) async fn everything(
     building_stop.cancel();
     let built = building.await.context("building")?;
     serving_stop.cancel();
-    serving.finished().await;
+    serving.task.await.context("serving")?;
     reading?;
     landed?;
     built?;

@@ -21,6 +21,7 @@ use datafusion_postgres::datafusion_pg_functions;
 
 use super::snapshot;
 use super::{PG_CATALOG, Served, relations};
+use crate::dialect::tools::ARRAY_TO_STRING;
 use crate::session::Session;
 use crate::variables::{SERVER_VERSION, Variables};
 
@@ -140,6 +141,14 @@ pub(crate) fn register(session: &Session, pid: i32) {
             Ok(bools(asked.iter().map(|asked| asked.map(only_reads))))
         });
     }
+    add(ctx, "pg_char_to_encoding", DataType::Int64, |_, rows| Ok(longs(6, rows)));
+    add(ctx, "getdatabaseencoding", DataType::Utf8, text("UTF8".into()));
+    add(ctx, "pg_size_pretty", DataType::Utf8, |args, rows| {
+        let sizes = numbers(args.first(), rows)?;
+        texts(sizes.iter().map(|size| size.map(|size| format!("{size} bytes"))))
+    });
+    add(ctx, ARRAY_TO_STRING, DataType::Utf8, array_to_string);
+    add(ctx, "format", DataType::Utf8, format);
     about_path(ctx, served);
     about_oids(ctx, served);
     about_settings(ctx, session.variables_handle());
@@ -238,6 +247,63 @@ fn about_settings(ctx: &SessionContext, variables: Arc<Mutex<Variables>>) {
         }
         texts(set)
     });
+}
+
+/// Joins an array's items; text in the place of an array is one that the library's tables keep as text.
+fn array_to_string(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let separators = strings(args.get(1), rows)?;
+    let Some(DataType::List(_)) = args.first().map(|array| array.data_type()) else {
+        return texts(strings(args.first(), rows)?.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>());
+    };
+    let lists = args[0].as_list::<i32>();
+    let mut joined = Vec::with_capacity(rows);
+    for row in 0..rows {
+        if lists.is_null(row) || separators.is_null(row) {
+            joined.push(None);
+            continue;
+        }
+        let items = strings(Some(&lists.value(row)), 0)?;
+        joined.push(Some(items.iter().flatten().collect::<Vec<_>>().join(separators.value(row))));
+    }
+    texts(joined)
+}
+
+/// `format('%s.%I = %L', …)`; widths and positions, which no tool was seen to use, stay as they are.
+fn format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    let patterns = strings(args.first(), rows)?;
+    let values = args.iter().skip(1).map(|arg| strings(Some(arg), rows)).collect::<Result<Vec<_>>>()?;
+    let mut formatted = Vec::with_capacity(rows);
+    for row in 0..rows {
+        if patterns.is_null(row) {
+            formatted.push(None);
+            continue;
+        }
+        let mut values = values.iter().map(|column| column.is_valid(row).then(|| column.value(row)));
+        let mut text = String::new();
+        let mut chars = patterns.value(row).chars();
+        while let Some(c) = chars.next() {
+            if c != '%' {
+                text.push(c);
+                continue;
+            }
+            match chars.next() {
+                Some('s') => text.push_str(values.next().flatten().unwrap_or_default()),
+                Some('I') => {
+                    let name = values.next().flatten().unwrap_or_default();
+                    text.push_str(&format!("\"{}\"", name.replace('"', "\"\"")));
+                }
+                Some('L') => match values.next().flatten() {
+                    Some(value) => text.push_str(&format!("'{}'", value.replace('\'', "''"))),
+                    None => text.push_str("NULL"),
+                },
+                Some('%') => text.push('%'),
+                Some(other) => text.extend(['%', other]),
+                None => text.push('%'),
+            }
+        }
+        formatted.push(Some(text));
+    }
+    texts(formatted)
 }
 
 fn only_reads(privileges: &str) -> bool {

@@ -27,6 +27,7 @@ pub(super) const OWN: &[&str] = &[
     "pg_attribute",
     "pg_authid",
     "pg_class",
+    "pg_collation",
     "pg_cursors",
     "pg_database",
     "pg_description",
@@ -43,6 +44,7 @@ pub(super) const OWN: &[&str] = &[
     "pg_tables",
     "pg_timezone_names",
     "pg_user",
+    "pg_user_mappings",
     "pg_views",
 ];
 
@@ -58,12 +60,14 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
         "pg_database" => pg_database(served),
         "pg_roles" | "pg_authid" | "pg_user" => roles(served),
         "pg_settings" => pg_settings(served),
+        "pg_collation" => pg_collation(),
         "pg_views" => none(&["schemaname", "viewname", "viewowner", "definition"]),
         "pg_matviews" => none(&["schemaname", "matviewname", "matviewowner", "tablespace", "definition"])
             .bool("hasindexes", false)
             .bool("ispopulated", true),
         "pg_indexes" => none(&["schemaname", "tablename", "indexname", "tablespace", "indexdef"]),
         "pg_sequences" => none(&["schemaname", "sequencename", "sequenceowner"]),
+        "pg_user_mappings" => none(&["srvname", "usename"]).oid("umid", 0).oid("umuser", 0).no_texts("umoptions"),
         "pg_cursors" => none(&["name", "statement"]),
         "pg_timezone_names" => none(&["name", "abbrev"]).bool("is_dst", false),
         "pg_locks" => none(&["locktype", "mode", "transactionid", "virtualtransaction"])
@@ -82,6 +86,24 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
 
 fn none(texts: &[&str]) -> Sheet {
     texts.iter().fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
+}
+
+/// Text is compared byte by byte. Releases name the locale's column differently; clients go by the release they know.
+fn pg_collation() -> Sheet {
+    Sheet::of(2)
+        .oids("oid", [100, 950])
+        .texts("collname", [Some("default"), Some("C")])
+        .oid("collnamespace", 11)
+        .oid("collowner", OWNER)
+        .texts("collprovider", [Some("d"), Some("c")])
+        .bool("collisdeterministic", true)
+        .int("collencoding", -1)
+        .text("collcollate", "C")
+        .text("collctype", "C")
+        .no_text("colliculocale")
+        .no_text("colllocale")
+        .no_text("collicurules")
+        .no_text("collversion")
 }
 
 fn pg_class(snapshot: &Snapshot) -> Sheet {

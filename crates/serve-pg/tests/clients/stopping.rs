@@ -41,7 +41,8 @@ async fn a_cancel_request_stops_planning_running_and_sending() {
 async fn a_cancel_request_with_the_wrong_key_stops_nothing() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let served = served().await;
-    let client = served.client().await;
+    let (client, connection) = served.config().connect(NoTls).await.unwrap();
+    let line = tokio::spawn(connection);
     let running = tokio::spawn(async move { client.simple_query("SELECT count(*) FROM raw.endless").await.map(|_| ()) });
     served.world.is_busy().await;
     for pid in 1..4_u32 {
@@ -51,6 +52,7 @@ async fn a_cancel_request_with_the_wrong_key_stops_nothing() {
         assert_eq!(socket.read(&mut [0; 1]).await.unwrap(), 0, "closed without a word");
     }
     assert_eq!(served.world.running.load(Ordering::SeqCst), 1);
+    line.abort();
     running.abort();
     served.world.is_quiet().await;
 }

@@ -222,11 +222,16 @@ pub(super) fn measure(making: &mut Making) {
         let first = plus(course.start_date, making.dice.between(0, 7));
         // Not everyone is measured twice; a missing second measurement is not "no progress".
         let twice = making.dice.chance(0.75);
-        let last = course.end_date.filter(|end| *end > plus(first, 14) && twice);
+        let last = course
+            .end_date
+            .filter(|end| *end > plus(first, 14) && twice);
         for dimension in ["jobsøgning", "helbred", "netværk"] {
             let start = making.dice.number(1.0, 7.0);
             let gain = helpful * 2.0 + making.dice.number(-1.0, 1.0);
-            let scores = [(Some(first), start), (last, (start + gain).clamp(0.0, 10.0))];
+            let scores = [
+                (Some(first), start),
+                (last, (start + gain).clamp(0.0, 10.0)),
+            ];
             for (date, score) in scores {
                 let Some(date) = date else { continue };
                 let at = making.dice.at(date);

@@ -206,7 +206,12 @@ pub(super) fn open(making: &mut Making) {
     let large = making.m.code == COPENHAGEN;
     let suppliers = if large { 12 } else { 6 };
     for (rank, name) in SUPPLIERS.into_iter().take(suppliers).enumerate() {
-        let provider = provider(making, "external_supplier", &format!("Leverandør {name}"), opening);
+        let provider = provider(
+            making,
+            "external_supplier",
+            &format!("Leverandør {name}"),
+            opening,
+        );
         let agreement = agreement(making, provider, "own_framework", opening);
         standard_requirements(making, agreement, opening);
         // One supplier starts half a year into the first year.
@@ -224,10 +229,22 @@ pub(super) fn open(making: &mut Making) {
     }
     let actors: &[&str] = if large { &["Havn", "Tårn"] } else { &["Havn"] };
     for name in actors {
-        let provider = provider(making, "other_actor", &format!("Anden aktør {name}"), opening);
+        let provider = provider(
+            making,
+            "other_actor",
+            &format!("Anden aktør {name}"),
+            opening,
+        );
         let agreement = agreement(making, provider, "state_framework", opening);
         for chosen in &STATE_FRAMEWORK {
-            offer(making, provider, agreement, "state_framework", chosen, opening);
+            offer(
+                making,
+                provider,
+                agreement,
+                "state_framework",
+                chosen,
+                opening,
+            );
         }
     }
     for name in centres(making.m.code) {
@@ -240,7 +257,14 @@ pub(super) fn open(making: &mut Making) {
     let provider = provider(making, "education", "Uddannelsescenter Kløver", opening);
     let agreement = agreement(making, provider, "ordinary_education", opening);
     for chosen in &EDUCATION {
-        offer(making, provider, agreement, "ordinary_education", chosen, opening);
+        offer(
+            making,
+            provider,
+            agreement,
+            "ordinary_education",
+            chosen,
+            opening,
+        );
     }
     plant(making);
 }
@@ -349,12 +373,48 @@ fn agreement(making: &mut Making, provider_id: Id, kind: &'static str, opening: 
 /// The demands of every own framework agreement: 10 to 37 hours, 1 to 13 weeks (seed S0).
 fn standard_requirements(making: &mut Making, agreement_id: Id, opening: NaiveDate) {
     let demands = [
-        ("hours", "10 til 37 timer om ugen", Some("hours_per_week"), Some(10.0), Some(37.0)),
-        ("duration", "1 til 13 ugers varighed", Some("duration_weeks"), Some(1.0), Some(13.0)),
-        ("goal", "Mindst 80 % fremmøde", Some("attendance_share"), Some(0.8), None),
-        ("accessibility", "Lokaler, som alle kan komme ind i", None, None, None),
-        ("ethnic_equality", "Kommunens politik om etnisk ligestilling", None, None, None),
-        ("facilities", "Arbejdspladser med computer", None, None, None),
+        (
+            "hours",
+            "10 til 37 timer om ugen",
+            Some("hours_per_week"),
+            Some(10.0),
+            Some(37.0),
+        ),
+        (
+            "duration",
+            "1 til 13 ugers varighed",
+            Some("duration_weeks"),
+            Some(1.0),
+            Some(13.0),
+        ),
+        (
+            "goal",
+            "Mindst 80 % fremmøde",
+            Some("attendance_share"),
+            Some(0.8),
+            None,
+        ),
+        (
+            "accessibility",
+            "Lokaler, som alle kan komme ind i",
+            None,
+            None,
+            None,
+        ),
+        (
+            "ethnic_equality",
+            "Kommunens politik om etnisk ligestilling",
+            None,
+            None,
+            None,
+        ),
+        (
+            "facilities",
+            "Arbejdspladser med computer",
+            None,
+            None,
+            None,
+        ),
     ];
     for (topic, description, metric, minimum, maximum) in demands {
         let at = making.dice.at(opening);
@@ -400,7 +460,9 @@ fn offer(
         weeks_max: whole(chosen.weeks.1),
         price_per_week_dkk: (agreement_kind != "ordinary_education").then_some(price),
         capacity: whole(making.dice.between(2, 12) * 10),
-        accessible: making.dice.pick([Some(true), Some(true), Some(false), None]),
+        accessible: making
+            .dice
+            .pick([Some(true), Some(true), Some(false), None]),
         description: Some(format!(
             "{}: opdigtet tilbud til afprøvning; {} til {} uger",
             chosen.name, chosen.weeks.0, chosen.weeks.1

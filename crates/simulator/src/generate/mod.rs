@@ -1,10 +1,12 @@
 //! How a municipality comes about: its market, its citizens' lives, what they say, who looks after it all.
 
+mod courses;
 mod experience;
 mod lives;
 mod market;
 mod oversight;
 mod statistics;
+mod support;
 
 use chrono::NaiveDate;
 
@@ -39,7 +41,9 @@ pub(crate) fn municipality(
     statistics::benchmarks(&mut making);
     truth.municipalities.insert(place.code, planted);
     for plan in making.plans {
-        truth.offers.insert(plan.id.to_string(), plan.truth(place.code));
+        truth
+            .offers
+            .insert(plan.id.to_string(), plan.truth(place.code));
     }
     Ok(making.m)
 }

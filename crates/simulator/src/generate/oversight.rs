@@ -5,8 +5,7 @@ use chrono::{Datelike, NaiveDate};
 use super::Making;
 use crate::{
     AuditRemark, CaseReview, Complaint, DialogueMeeting, Id, ImprovementAction, Kroner, Moment,
-    Person, Sanction, SupervisionVisit,
-    dice::plus,
+    Person, Sanction, SupervisionVisit, dice::plus,
 };
 
 /// Everything of a municipality's oversight.
@@ -49,7 +48,10 @@ fn complaints(making: &mut Making) {
         let dice = &mut making.dice;
         let named = offer_id.is_some();
         let (kind, authority) = if named {
-            ("offer", dice.pick(["provider", "provider", "administration"]))
+            (
+                "offer",
+                dice.pick(["provider", "provider", "administration"]),
+            )
         } else {
             dice.pick([
                 ("merits", "appeals_board"),
@@ -61,7 +63,13 @@ fn complaints(making: &mut Making) {
         let registered_at = dice.at(received);
         let updated_at = dice.at(closed);
         let channel = dice.pick(["oral", "written", "digital"]);
-        let outcome = dice.pick(["upheld", "partly_upheld", "rejected", "rejected", "withdrawn"]);
+        let outcome = dice.pick([
+            "upheld",
+            "partly_upheld",
+            "rejected",
+            "rejected",
+            "withdrawn",
+        ]);
         let known = dice.chance(0.6);
         making.m.complaints.push(Complaint {
             complaint_id: making.id('R', making.m.complaints.len()),
@@ -113,14 +121,23 @@ fn visits(making: &mut Making) {
                 // Half the visits are of one offer, the others of the provider as a whole.
                 let offer = making.dice.chance(0.5).then(|| offers.first().copied());
                 let kind = if *inspected {
-                    making.dice.pick(["unannounced", "unannounced", "announced"])
+                    making
+                        .dice
+                        .pick(["unannounced", "unannounced", "announced"])
                 } else {
                     "complaint_driven"
                 };
                 let red = visit(making, *provider, offer.flatten(), day, kind, *poor);
                 if red {
                     let again = plus(day, making.dice.between(30, 45));
-                    visit(making, *provider, offer.flatten(), again, "follow_up", false);
+                    visit(
+                        making,
+                        *provider,
+                        offer.flatten(),
+                        again,
+                        "follow_up",
+                        false,
+                    );
                 }
             }
         }
@@ -149,10 +166,18 @@ fn visit(
     let red = checks.contains(&"breach");
     let enrolled = dice.between(8, 40) as i32;
     let on_protocol = (enrolled - dice.between(0, 3) as i32).max(0);
-    let absent = if poor { dice.between(3, 9) } else { dice.between(0, 4) };
+    let absent = if poor {
+        dice.between(3, 9)
+    } else {
+        dice.between(0, 4)
+    };
     let present = (on_protocol - absent as i32).max(0);
     let follow_up = red.then(|| plus(visit_date, 45));
-    let notes = ["Venlig modtagelse", "Protokollen føres på papir", "Få arbejdspladser"];
+    let notes = [
+        "Venlig modtagelse",
+        "Protokollen føres på papir",
+        "Få arbejdspladser",
+    ];
     let note = dice.chance(0.4).then(|| dice.pick(notes));
     let at = dice.at(visit_date);
     let visit_id = making.id('V', making.m.supervision_visits.len());

@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, NaiveDate};
 
-use super::{Making, lives::workplace_path};
+use super::{Making, courses::workplace_path};
 use crate::{Benchmark, Goal, Id, LabourForce, Moment, MunicipalityTruth};
 
 /// The table of Statistics Denmark that the labour force comes from.
@@ -20,7 +20,9 @@ pub(super) fn plant(making: &mut Making) -> MunicipalityTruth {
     for year in making.years() {
         let later = f64::from(year - first);
         let better = |base: f64, step: f64| (base + step * later).min(0.985);
-        planted.timely_unemployed.insert(year, better(unemployed, 0.012));
+        planted
+            .timely_unemployed
+            .insert(year, better(unemployed, 0.012));
         planted.timely_sick.insert(year, better(sick, 0.008));
         planted.workplace.insert(year, workplace_path(first, year));
     }
@@ -30,11 +32,41 @@ pub(super) fn plant(making: &mut Making) -> MunicipalityTruth {
 /// The quality contract of seed S4, for four years from the first, and each job centre's own goal.
 pub(super) fn goals(making: &mut Making) {
     let whole = [
-        ("service_quality", "interview_timeliness", "at_least", 95.0, "every_year"),
-        ("service_quality", "interview_timeliness_unemployed", "at_least", 95.0, "every_year"),
-        ("service_quality", "interview_timeliness_sick", "at_least", 95.0, "every_year"),
-        ("employment_effort", "workplace_share", "at_least", 15.0, "at_end"),
-        ("employment_effort", "excess_unemployment", "at_most", 7.0, "at_end"),
+        (
+            "service_quality",
+            "interview_timeliness",
+            "at_least",
+            95.0,
+            "every_year",
+        ),
+        (
+            "service_quality",
+            "interview_timeliness_unemployed",
+            "at_least",
+            95.0,
+            "every_year",
+        ),
+        (
+            "service_quality",
+            "interview_timeliness_sick",
+            "at_least",
+            95.0,
+            "every_year",
+        ),
+        (
+            "employment_effort",
+            "workplace_share",
+            "at_least",
+            15.0,
+            "at_end",
+        ),
+        (
+            "employment_effort",
+            "excess_unemployment",
+            "at_most",
+            7.0,
+            "at_end",
+        ),
     ];
     for goal in whole {
         push_goal(making, "quality_contract", None, goal);
@@ -47,7 +79,13 @@ pub(super) fn goals(making: &mut Making) {
         .map(|it| it.unit_id)
         .collect();
     for unit in units {
-        let goal = ("service_quality", "interview_timeliness", "at_least", 95.0, "every_year");
+        let goal = (
+            "service_quality",
+            "interview_timeliness",
+            "at_least",
+            95.0,
+            "every_year",
+        );
         push_goal(making, "result_contract", Some(unit), goal);
     }
 }
@@ -92,7 +130,10 @@ pub(super) fn labour_force(making: &mut Making, planted: &mut MunicipalityTruth)
     let (all, baseline) = match code {
         0 => (2_900_000.0, EXCESS_COUNTRY),
         101 => (290_000.0, EXCESS_COPENHAGEN),
-        _ => (dice.number(8.0, 90.0).round() * 1000.0, dice.number(6.0, 13.0)),
+        _ => (
+            dice.number(8.0, 90.0).round() * 1000.0,
+            dice.number(6.0, 13.0),
+        ),
     };
     let shares = (dice.number(0.07, 0.12), dice.number(0.03, 0.06));
     let first = making.span.from.year();

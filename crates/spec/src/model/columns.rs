@@ -79,7 +79,16 @@ pub(super) fn line_of(sql: &str, word: &str) -> Option<u64> {
 
 /// Words that end the list of output columns.
 const ENDS: [&str; 10] = [
-    "from", "where", "group", "having", "order", "limit", "union", "except", "intersect", "window",
+    "from",
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "union",
+    "except",
+    "intersect",
+    "window",
 ];
 
 #[derive(Default)]
@@ -121,7 +130,8 @@ impl Item {
         };
         let doc = self.doc.join(" ");
         if doc.is_empty() {
-            let message = format!("column `{name}` has no comment; end its line with `-- what it holds`");
+            let message =
+                format!("column `{name}` has no comment; end its line with `-- what it holds`");
             return Err((line, message));
         }
         Ok(ColumnDoc {
@@ -195,7 +205,11 @@ fn next(rest: &str, first: char) -> (Option<Kind>, usize) {
     } else if first == '\'' || first == '"' {
         let length = quoted(rest, first);
         let inner = rest.get(1..length.saturating_sub(1)).unwrap_or_default();
-        let kind = if first == '"' { Kind::Quoted(inner.to_owned()) } else { Kind::Text };
+        let kind = if first == '"' {
+            Kind::Quoted(inner.to_owned())
+        } else {
+            Kind::Text
+        };
         (Some(kind), length)
     } else if first.is_alphabetic() || first == '_' {
         let length = rest.find(|it| !is_word(it)).unwrap_or(rest.len());

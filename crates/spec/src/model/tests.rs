@@ -47,7 +47,11 @@ fn a_good_model_is_read() {
     );
     assert_eq!(model.grain, ["municipality_code", "period", "offer_id"]);
     assert_eq!(model.partition_by, ["municipality_code"]);
-    let definitions: Vec<_> = model.definitions.iter().map(|it| (it.id.as_str(), it.version)).collect();
+    let definitions: Vec<_> = model
+        .definitions
+        .iter()
+        .map(|it| (it.id.as_str(), it.version))
+        .collect();
     assert_eq!(definitions, [("effect_1m", 1), ("effect_3m", 2)]);
     assert_eq!(
         model.references,
@@ -62,13 +66,30 @@ fn a_good_model_is_read() {
     let checks: Vec<_> = model
         .checks
         .iter()
-        .map(|it| (it.name.as_str(), it.severity, it.predicate.as_str(), it.line))
+        .map(|it| {
+            (
+                it.name.as_str(),
+                it.severity,
+                it.predicate.as_str(),
+                it.line,
+            )
+        })
         .collect();
     assert_eq!(
         checks,
         [
-            ("effect_is_a_share", Severity::Error, "effect_1m between 0 and 1", 8),
-            ("somebody", Severity::Warning, "finished > 0 and note <> ': -- '", 9),
+            (
+                "effect_is_a_share",
+                Severity::Error,
+                "effect_1m between 0 and 1",
+                8
+            ),
+            (
+                "somebody",
+                Severity::Warning,
+                "finished > 0 and note <> ': -- '",
+                9
+            ),
         ]
     );
 }
@@ -107,32 +128,85 @@ fn the_line_of_a_table_is_found_outside_comments() {
 fn mistakes_name_the_line_and_what_would_be_right() {
     let body = "select a -- A.\nfrom core.x\n";
     for (text, expected) in [
-        (body.to_owned(), "mart/it.sql:1: the header says no `doc`; begin with"),
-        (format!("-- hello\n{body}"), "mart/it.sql:1: the header begins with `-- doc:"),
-        (format!("-- doc: X.\n{body}"), "mart/it.sql:1: the header says no `grain`"),
-        (format!("-- doc: X.\n-- grain: b\n{body}"), "`grain` names `b`, which the query does not give; it gives a"),
-        (format!("-- doc: X.\n-- grain: A b\n{body}"), "mart/it.sql:2: `A b` is no column name"),
-        (format!("-- doc: X.\n-- grian: a\n{body}"), "mart/it.sql:2: `grian` is no header key; one of doc, grain,"),
-        (format!("-- doc: X.\n-- grain:\n{body}"), "mart/it.sql:2: `grain` is empty"),
-        (format!("-- doc: X.\n-- doc: Y.\n{body}"), "mart/it.sql:2: `doc` is there twice"),
-        (format!("-- doc: X.\n-- grain: a\n-- definition: e\n{body}"), "mart/it.sql:3: `e` is no definition such as"),
-        (format!("-- doc: X.\n-- grain: a\n-- references: a -> b\n{body}"), "mart/it.sql:3: `a -> b` is no reference"),
-        (format!("-- doc: X.\n-- grain: a\n-- check: a > 1\n{body}"), "mart/it.sql:3: write `-- check: name: predicate`"),
+        (
+            body.to_owned(),
+            "mart/it.sql:1: the header says no `doc`; begin with",
+        ),
+        (
+            format!("-- hello\n{body}"),
+            "mart/it.sql:1: the header begins with `-- doc:",
+        ),
+        (
+            format!("-- doc: X.\n{body}"),
+            "mart/it.sql:1: the header says no `grain`",
+        ),
+        (
+            format!("-- doc: X.\n-- grain: b\n{body}"),
+            "`grain` names `b`, which the query does not give; it gives a",
+        ),
+        (
+            format!("-- doc: X.\n-- grain: A b\n{body}"),
+            "mart/it.sql:2: `A b` is no column name",
+        ),
+        (
+            format!("-- doc: X.\n-- grian: a\n{body}"),
+            "mart/it.sql:2: `grian` is no header key; one of doc, grain,",
+        ),
+        (
+            format!("-- doc: X.\n-- grain:\n{body}"),
+            "mart/it.sql:2: `grain` is empty",
+        ),
+        (
+            format!("-- doc: X.\n-- doc: Y.\n{body}"),
+            "mart/it.sql:2: `doc` is there twice",
+        ),
+        (
+            format!("-- doc: X.\n-- grain: a\n-- definition: e\n{body}"),
+            "mart/it.sql:3: `e` is no definition such as",
+        ),
+        (
+            format!("-- doc: X.\n-- grain: a\n-- references: a -> b\n{body}"),
+            "mart/it.sql:3: `a -> b` is no reference",
+        ),
+        (
+            format!("-- doc: X.\n-- grain: a\n-- check: a > 1\n{body}"),
+            "mart/it.sql:3: write `-- check: name: predicate`",
+        ),
         (
             format!("-- doc: X.\n-- grain: a\n-- check: c: a > 1\n-- warn: c: a > 2\n{body}"),
             "mart/it.sql:4: there are two checks called `c`",
         ),
-        ("-- doc: X.\n-- grain: a\nselect a, -- A.\n  b\nfrom x".to_owned(), "mart/it.sql:4: column `b` has no comment"),
-        ("-- doc: X.\n-- grain: a\nselect a, -- A.\n  t.* -- All.\nfrom x".to_owned(), "mart/it.sql:4: an output column has no name"),
-        ("-- doc: X.\n-- grain: a\nselect max(a) -- A.\nfrom x".to_owned(), "mart/it.sql:3: an output column has no name"),
-        ("-- doc: X.\n-- grain: a\nselect case when a then 1 end -- A.\nfrom x".to_owned(), "mart/it.sql:3: an output column has no name"),
-        ("-- doc: X.\n-- grain: a\nvalues (1)".to_owned(), "mart/it.sql: there is no `select`"),
+        (
+            "-- doc: X.\n-- grain: a\nselect a, -- A.\n  b\nfrom x".to_owned(),
+            "mart/it.sql:4: column `b` has no comment",
+        ),
+        (
+            "-- doc: X.\n-- grain: a\nselect a, -- A.\n  t.* -- All.\nfrom x".to_owned(),
+            "mart/it.sql:4: an output column has no name",
+        ),
+        (
+            "-- doc: X.\n-- grain: a\nselect max(a) -- A.\nfrom x".to_owned(),
+            "mart/it.sql:3: an output column has no name",
+        ),
+        (
+            "-- doc: X.\n-- grain: a\nselect case when a then 1 end -- A.\nfrom x".to_owned(),
+            "mart/it.sql:3: an output column has no name",
+        ),
+        (
+            "-- doc: X.\n-- grain: a\nvalues (1)".to_owned(),
+            "mart/it.sql: there is no `select`",
+        ),
     ] {
         let message = mistake_of(&text);
         assert!(message.contains(expected), "{message}\nis not\n{expected}");
     }
-    let message = parse_model("mart", "It", "mart/It.sql", body).unwrap_err().to_string();
-    assert!(message.contains("a table cannot be called `It`"), "{message}");
+    let message = parse_model("mart", "It", "mart/It.sql", body)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("a table cannot be called `It`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -157,14 +231,24 @@ text_en: The share
 valid_from: 2011-01-01
 ";
     let definitions = parse_definitions("effect_1m.yaml", text).unwrap();
-    let versions: Vec<_> = definitions.iter().map(|it| (it.version, it.valid_from.to_string())).collect();
-    assert_eq!(versions, [(1, "2010-01-01".to_owned()), (2, "2011-01-01".to_owned())]);
+    let versions: Vec<_> = definitions
+        .iter()
+        .map(|it| (it.version, it.valid_from.to_string()))
+        .collect();
+    assert_eq!(
+        versions,
+        [(1, "2010-01-01".to_owned()), (2, "2011-01-01".to_owned())]
+    );
     assert_eq!(definitions[0].parameters["months"], 1);
 
     let twice = text.replace("version: 2", "version: 1");
-    let message = parse_definitions("effect_1m.yaml", &twice).unwrap_err().to_string();
+    let message = parse_definitions("effect_1m.yaml", &twice)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("version 1 twice"), "{message}");
     let unknown = text.replace("seed:", "sead:");
-    let message = parse_definitions("effect_1m.yaml", &unknown).unwrap_err().to_string();
+    let message = parse_definitions("effect_1m.yaml", &unknown)
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("effect_1m.yaml:7:"), "{message}");
 }

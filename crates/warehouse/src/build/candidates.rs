@@ -28,7 +28,10 @@ impl Candidates {
 
     /// A model has this version now.
     pub(crate) fn set(&self, table: &str, version: i64) {
-        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut versions = self
+            .versions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         versions.insert(table.to_owned(), version);
     }
 
@@ -44,7 +47,10 @@ impl Versions for Candidates {
     fn names(&self, schema: &str) -> Vec<String> {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
         let tables = versions.keys().filter_map(|it| it.split_once('.'));
-        tables.filter(|it| it.0 == schema).map(|it| it.1.to_owned()).collect()
+        tables
+            .filter(|it| it.0 == schema)
+            .map(|it| it.1.to_owned())
+            .collect()
     }
 
     async fn at(&self, table: &str) -> Result<Option<At>> {

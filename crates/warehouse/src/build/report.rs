@@ -44,8 +44,16 @@ impl fmt::Display for BuildEvent {
         match self {
             Self::Kept { model } => write!(f, "{model} unchanged"),
             Self::Building { model } => write!(f, "{model} building"),
-            Self::Built { model, rows, failed: 0 } => write!(f, "{model} built, {rows} rows"),
-            Self::Built { model, rows, failed } => {
+            Self::Built {
+                model,
+                rows,
+                failed: 0,
+            } => write!(f, "{model} built, {rows} rows"),
+            Self::Built {
+                model,
+                rows,
+                failed,
+            } => {
                 write!(f, "{model} built, {rows} rows, {failed} checks failed")
             }
             Self::Failed { model } => write!(f, "{model} failed"),
@@ -108,7 +116,11 @@ impl fmt::Display for Failure {
             Self::Check(checked) => {
                 write!(f, "{}", checked.result)?;
                 match checked.since {
-                    Some(since) => write!(f, "; failing since {}", since.format("%Y-%m-%d %H:%M:%S UTC")),
+                    Some(since) => write!(
+                        f,
+                        "; failing since {}",
+                        since.format("%Y-%m-%d %H:%M:%S UTC")
+                    ),
                     None => Ok(()),
                 }
             }
@@ -152,7 +164,9 @@ impl BuildReport {
             }
         }
         let stopping = report.checks.iter().filter(|it| it.result.stops());
-        report.failures.extend(stopping.cloned().map(Failure::Check));
+        report
+            .failures
+            .extend(stopping.cloned().map(Failure::Check));
         report
     }
 

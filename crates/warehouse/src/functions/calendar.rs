@@ -40,7 +40,11 @@ pub(super) static ALL: &[Signed] = &[
     Signed {
         name: "supported_on",
         arguments: &[
-            ("calendar", Kind::Calendar, "from support_calendar; null is never supported"),
+            (
+                "calendar",
+                Kind::Calendar,
+                "from support_calendar; null is never supported",
+            ),
             ("day", Kind::Date, "the day asked about"),
         ],
         returns: Kind::Bool,
@@ -58,9 +62,17 @@ pub(super) static ALL: &[Signed] = &[
     Signed {
         name: "supported_between",
         arguments: &[
-            ("calendar", Kind::Calendar, "from support_calendar; null is never supported"),
+            (
+                "calendar",
+                Kind::Calendar,
+                "from support_calendar; null is never supported",
+            ),
             ("first_day", Kind::Date, "the first day asked about"),
-            ("last_day", Kind::Date, "the last day asked about; before the first one, no day is"),
+            (
+                "last_day",
+                Kind::Date,
+                "the last day asked about; before the first one, no day is",
+            ),
         ],
         returns: Kind::Bool,
         doc: "Whether the citizen is supported on at least one day from first_day to last_day, both \
@@ -129,8 +141,16 @@ pub(super) struct SupportCalendar {
 }
 
 const ARGUMENTS: &[(&str, Kind, &str)] = &[
-    ("from_date", Kind::Date, "the first day of a spell of support; null leaves the spell out"),
-    ("to_date", Kind::Date, "its last day, included; null is still running"),
+    (
+        "from_date",
+        Kind::Date,
+        "the first day of a spell of support; null leaves the spell out",
+    ),
+    (
+        "to_date",
+        Kind::Date,
+        "its last day, included; null is still running",
+    ),
 ];
 
 impl SupportCalendar {
@@ -179,7 +199,11 @@ impl AggregateUDFImpl for SupportCalendar {
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let name = format_state_name(args.name, "calendar");
-        Ok(vec![Arc::new(Field::new(name, Kind::Calendar.data_type(), true))])
+        Ok(vec![Arc::new(Field::new(
+            name,
+            Kind::Calendar.data_type(),
+            true,
+        ))])
     }
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -12,7 +12,8 @@ use datafusion::prelude::SessionContext;
 /// Asserts the answer of each expression; nulls show as `NULL`.
 pub(super) fn answers(cases: &[(&str, &str)]) {
     for (expression, expected) in cases {
-        let answer = ask(&format!("select {expression}")).unwrap_or_else(|err| panic!("{expression}: {err}"));
+        let answer = ask(&format!("select {expression}"))
+            .unwrap_or_else(|err| panic!("{expression}: {err}"));
         assert_eq!(answer, [*expected], "{expression}");
     }
 }

@@ -12,7 +12,11 @@ const Z: f64 = 1.959_964;
 
 const SHARE: &[(&str, Kind, &str)] = &[
     ("successes", Kind::Double, "how many succeeded, 0 to n"),
-    ("n", Kind::Double, "how many there were; null comes back for 0"),
+    (
+        "n",
+        Kind::Double,
+        "how many there were; null comes back for 0",
+    ),
 ];
 
 const COUNT: &[(&str, Kind, &str)] = &[("count", Kind::Double, "how many were counted, 0 or more")];
@@ -34,7 +38,11 @@ pub(super) static ALL: &[Signed] = &[
         returns: Kind::Double,
         doc: "The upper end of the 95 % Wilson interval of a share; see wilson_low.",
         example: "wilson_high(38, 120) = 0.404479",
-        eval: |columns| shares("wilson_high", columns, |successes, n| wilson(successes, n).1),
+        eval: |columns| {
+            shares("wilson_high", columns, |successes, n| {
+                wilson(successes, n).1
+            })
+        },
     },
     Signed {
         name: "byar_low",
@@ -114,7 +122,10 @@ mod tests {
     };
 
     fn close(given: f64, wanted: f64, tolerance: f64) {
-        assert!((given - wanted).abs() <= tolerance, "{given} is not {wanted}");
+        assert!(
+            (given - wanted).abs() <= tolerance,
+            "{given} is not {wanted}"
+        );
     }
 
     #[test]
@@ -159,7 +170,10 @@ mod tests {
             ("wilson_low(0, 10)", "0.0"),
             ("wilson_high(10, 10)", "1.0"),
             ("byar_low(0)", "0.0"),
-            ("round(wilson_low(cast(38 as decimal(5, 0)), 120), 6)", "0.240228"),
+            (
+                "round(wilson_low(cast(38 as decimal(5, 0)), 120), 6)",
+                "0.240228",
+            ),
         ]);
     }
 

@@ -33,7 +33,11 @@ const ANCHOR: Argument = (
     Kind::Date,
     "the day counted from, usually end_date; null has no outcome",
 );
-const MONTHS: Argument = ("months", Kind::Int, "length of the window in months, 0 or more");
+const MONTHS: Argument = (
+    "months",
+    Kind::Int,
+    "length of the window in months, 0 or more",
+);
 
 pub(super) static ALL: &[Signed] = &[
     Signed {
@@ -83,9 +87,21 @@ pub(super) static ALL: &[Signed] = &[
             CALENDAR,
             EXIT,
             HORIZON,
-            ("start", Kind::Date, "the day the first window begins; null has no outcome"),
-            ("windows", Kind::Int, "how many windows of one month follow each other, 0 or more"),
-            ("needed", Kind::Int, "how many of them must be without support"),
+            (
+                "start",
+                Kind::Date,
+                "the day the first window begins; null has no outcome",
+            ),
+            (
+                "windows",
+                Kind::Int,
+                "how many windows of one month follow each other, 0 or more",
+            ),
+            (
+                "needed",
+                Kind::Int,
+                "how many of them must be without support",
+            ),
         ],
         returns: Kind::Text,
         doc: "The state over months counted from a start: window k = 0 … windows − 1 is \

@@ -16,7 +16,11 @@ pub(super) static ALL: &[Signed] = &[
         name: "add_months",
         arguments: &[
             ("day", Kind::Date, "the anchor"),
-            ("months", Kind::Int, "how many months later; negative is earlier"),
+            (
+                "months",
+                Kind::Int,
+                "how many months later; negative is earlier",
+            ),
         ],
         returns: Kind::Date,
         doc: "The same day of the month so many months later, or the last day of that month where it is \
@@ -36,23 +40,39 @@ pub(super) static ALL: &[Signed] = &[
     },
     Signed {
         name: "half_year_start",
-        arguments: &[("period", Kind::Text, "a half-year such as 2010H1; anything else is an error")],
+        arguments: &[(
+            "period",
+            Kind::Text,
+            "a half-year such as 2010H1; anything else is an error",
+        )],
         returns: Kind::Date,
         doc: "The first day of a half-year.",
         example: "half_year_start('2010H2') = 2010-07-01",
-        eval: |columns| half_year_ends("half_year_start", columns, |year, half| {
-            NaiveDate::from_ymd_opt(year, if half == 1 { 1 } else { 7 }, 1)
-        }),
+        eval: |columns| {
+            half_year_ends("half_year_start", columns, |year, half| {
+                NaiveDate::from_ymd_opt(year, if half == 1 { 1 } else { 7 }, 1)
+            })
+        },
     },
     Signed {
         name: "half_year_end",
-        arguments: &[("period", Kind::Text, "a half-year such as 2010H1; anything else is an error")],
+        arguments: &[(
+            "period",
+            Kind::Text,
+            "a half-year such as 2010H1; anything else is an error",
+        )],
         returns: Kind::Date,
         doc: "The last day of a half-year.",
         example: "half_year_end('2010H1') = 2010-06-30",
-        eval: |columns| half_year_ends("half_year_end", columns, |year, half| {
-            NaiveDate::from_ymd_opt(year, if half == 1 { 6 } else { 12 }, if half == 1 { 30 } else { 31 })
-        }),
+        eval: |columns| {
+            half_year_ends("half_year_end", columns, |year, half| {
+                NaiveDate::from_ymd_opt(
+                    year,
+                    if half == 1 { 6 } else { 12 },
+                    if half == 1 { 30 } else { 31 },
+                )
+            })
+        },
     },
 ];
 

@@ -6,15 +6,14 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayAccessor, ArrayRef, Date32Array, Float64Array, Int64Array, ListArray, StringArray},
+    array::{
+        ArrayAccessor, ArrayRef, Date32Array, Float64Array, Int64Array, ListArray, StringArray,
+    },
     datatypes::{DataType, Field},
 };
 use datafusion::{
     common::{
-        cast::{
-            as_date32_array, as_float64_array, as_int64_array, as_list_array,
-            as_string_array,
-        },
+        cast::{as_date32_array, as_float64_array, as_int64_array, as_list_array, as_string_array},
         plan_err,
     },
     error::Result,
@@ -82,10 +81,12 @@ impl Kind {
     fn coerce(self, given: &DataType) -> Option<DataType> {
         let wanted = self.data_type();
         let fits = match self {
-            Self::Date => matches!(
-                given,
-                DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _)
-            ) || is_text(given),
+            Self::Date => {
+                matches!(
+                    given,
+                    DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _)
+                ) || is_text(given)
+            }
             Self::Int => given.is_integer(),
             Self::Double => given.is_numeric(),
             Self::Text => is_text(given),
@@ -131,7 +132,9 @@ fn is_list_of(given: &DataType, is_item: impl Fn(&DataType) -> bool) -> bool {
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
-        | DataType::FixedSizeList(item, _) => is_item(item.data_type()) || item.data_type().is_null(),
+        | DataType::FixedSizeList(item, _) => {
+            is_item(item.data_type()) || item.data_type().is_null()
+        }
         _ => false,
     }
 }
@@ -156,7 +159,10 @@ pub(super) fn coerce(
         match kind.coerce(given) {
             Some(wanted) => coerced.push(wanted),
             None => {
-                return plan_err!("{name}: `{argument}` is {given}, it must be {}", kind.shown());
+                return plan_err!(
+                    "{name}: `{argument}` is {given}, it must be {}",
+                    kind.shown()
+                );
             }
         }
     }
@@ -174,7 +180,11 @@ pub(super) fn signature_text(
         .iter()
         .map(|(argument, kind, _)| format!("{argument} {}", kind.shown()))
         .collect();
-    format!("{name}({}){suffix} -> {}", arguments.join(", "), returns.shown())
+    format!(
+        "{name}({}){suffix} -> {}",
+        arguments.join(", "),
+        returns.shown()
+    )
 }
 
 /// Documentation in DataFusion's form.

@@ -115,7 +115,8 @@ fn leak(parts: &[i64], secret: &[usize], next: usize) -> Leak {
         [] | [_] => Leak::None,
         [a, b] => {
             // The second is small too, or it was the next smallest and so came before `next`.
-            let is_next = |value: i64, at: usize| value > SMALL && (value, at) < (parts[next], next);
+            let is_next =
+                |value: i64, at: usize| value > SMALL && (value, at) < (parts[next], next);
             let splits = (1..=SMALL)
                 .map(|small| {
                     let rest = sum - small;
@@ -156,9 +157,17 @@ pub(super) struct Suppressed {
 }
 
 const ARGUMENTS: &[(&str, Kind, &str)] = &[
-    ("count", Kind::Int, "citizens or answers in the row; null is never hidden"),
+    (
+        "count",
+        Kind::Int,
+        "citizens or answers in the row; null is never hidden",
+    ),
     ("part", Kind::Text, "the part's name; ties are broken by it"),
-    ("is_total", Kind::Bool, "whether the row is the total of the others; at most one is"),
+    (
+        "is_total",
+        Kind::Bool,
+        "whether the row is the total of the others; at most one is",
+    ),
 ];
 
 impl Suppressed {
@@ -200,7 +209,10 @@ impl WindowUDFImpl for Suppressed {
         coerce(NAME, ARGUMENTS, given)
     }
 
-    fn partition_evaluator(&self, _: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+    fn partition_evaluator(
+        &self,
+        _: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
         Ok(Box::new(Lines))
     }
 
@@ -232,7 +244,9 @@ impl PartitionEvaluator for Lines {
             if !is_total(row) {
                 parts.push((at(names, row), row, count));
             } else if total.replace(count).is_some() {
-                return exec_err!("{NAME}: two totals in one partition; partition by what tells them apart");
+                return exec_err!(
+                    "{NAME}: two totals in one partition; partition by what tells them apart"
+                );
             }
         }
         parts.sort_unstable();

@@ -19,7 +19,11 @@ pub(super) static ALL: &[Signed] = &[
     Signed {
         name: "age_group",
         arguments: &[
-            ("birth_year", Kind::Int, "the year of birth; null is unknown"),
+            (
+                "birth_year",
+                Kind::Int,
+                "the year of birth; null is unknown",
+            ),
             ("start_date", Kind::Date, "the first day in the offer"),
         ],
         returns: Kind::Text,
@@ -31,7 +35,11 @@ pub(super) static ALL: &[Signed] = &[
     Signed {
         name: "prior_weeks",
         arguments: &[
-            ("calendar", Kind::Calendar, "the citizen's support calendar; null is never supported"),
+            (
+                "calendar",
+                Kind::Calendar,
+                "the citizen's support calendar; null is never supported",
+            ),
             ("start_date", Kind::Date, "the first day in the offer"),
         ],
         returns: Kind::Double,
@@ -90,7 +98,11 @@ mod tests {
     #[test]
     fn no_support_is_no_prior_support() {
         assert_eq!(prior_weeks(&[], 100), 0.0);
-        assert_eq!(prior_weeks(&[[101, 200]], 100), 0.0, "begins after the start");
+        assert_eq!(
+            prior_weeks(&[[101, 200]], 100),
+            0.0,
+            "begins after the start"
+        );
     }
 
     #[test]
@@ -116,8 +128,14 @@ mod tests {
 
     #[test]
     fn several_gaps_are_bridged_one_by_one() {
-        assert_eq!(prior_weeks(&[[0, 1], [30, 40], [69, 80], [105, 110]], 105), 15.0);
-        assert_eq!(prior_weeks(&[[0, 1], [31, 40], [69, 80], [105, 110]], 105), 10.6);
+        assert_eq!(
+            prior_weeks(&[[0, 1], [30, 40], [69, 80], [105, 110]], 105),
+            15.0
+        );
+        assert_eq!(
+            prior_weeks(&[[0, 1], [31, 40], [69, 80], [105, 110]], 105),
+            10.6
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::{
+    common::TableReference,
     error::DataFusionError,
     sql::{
-        TableReference,
         parser::{DFParser, Statement},
         resolve::resolve_table_references,
         sqlparser::ast,
@@ -17,8 +17,7 @@ use super::{Node, Origin, is_given};
 
 /// The tables a model's query names, those made by its own `with` left out.
 pub(super) fn reads(model: &Model) -> Result<BTreeSet<String>, Mistake> {
-    let mut statements =
-        DFParser::parse_sql(&model.sql).map_err(|err| mistake_of(model, &err))?;
+    let mut statements = DFParser::parse_sql(&model.sql).map_err(|err| mistake_of(model, &err))?;
     let statement = match (statements.pop_front(), statements.is_empty()) {
         (Some(Statement::Statement(statement)), true)
             if matches!(statement.as_ref(), ast::Statement::Query(_)) =>
@@ -37,7 +36,8 @@ pub(super) fn reads(model: &Model) -> Result<BTreeSet<String>, Mistake> {
             }
             TableReference::Bare { table } if is_table_function(table) => {}
             TableReference::Bare { table } | TableReference::Full { table, .. } => {
-                let message = format!("`{reference}`: write the schema too, and only it: `core.{table}`");
+                let message =
+                    format!("`{reference}`: write the schema too, and only it: `core.{table}`");
                 return Err(model.mistake(model.line_of(&reference.to_string()), message));
             }
         }
@@ -54,7 +54,11 @@ pub(super) fn order(nodes: &BTreeMap<String, Node>, mistakes: &mut Vec<Mistake>)
             Origin::Written(model) => &model.references,
             Origin::Current(_) => &[],
         };
-        for read in node.reads.iter().chain(references.iter().map(|it| &it.table)) {
+        for read in node
+            .reads
+            .iter()
+            .chain(references.iter().map(|it| &it.table))
+        {
             if !nodes.contains_key(read) && !is_given(read) {
                 mistakes.push(unknown(table, node, read, nodes));
             }
@@ -114,7 +118,12 @@ fn unknown(table: &str, node: &Node, read: &str, nodes: &BTreeMap<String, Node>)
         "ref" => "there is one for every code list, and ref.definition".to_owned(),
         _ => "a model reads raw, ref, core and mart".to_owned(),
     };
-    place(table, node, read, format!("there is no table `{read}`; {hint}"))
+    place(
+        table,
+        node,
+        read,
+        format!("there is no table `{read}`; {hint}"),
+    )
 }
 
 /// The circle that `first` is on or leads to, in words.
@@ -127,12 +136,23 @@ fn cycle(first: &str, nodes: &BTreeMap<String, Node>, done: &BTreeSet<&str>) -> 
             .iter()
             .find(|read| nodes.contains_key(*read) && !done.contains(read.as_str()));
         let Some(next) = next else {
-            return place(first, &nodes[first], first, "it waits for a table that is never built".to_owned());
+            return place(
+                first,
+                &nodes[first],
+                first,
+                "it waits for a table that is never built".to_owned(),
+            );
         };
         if let Some(begin) = path.iter().position(|it| it == next) {
             path.drain(..begin);
-            let steps: Vec<String> = path.iter().map(|it| format!("{it} ({})", nodes[*it])).collect();
-            let message = format!("models read each other in a circle: {} -> {next}", steps.join(" -> "));
+            let steps: Vec<String> = path
+                .iter()
+                .map(|it| format!("{it} ({})", nodes[*it]))
+                .collect();
+            let message = format!(
+                "models read each other in a circle: {} -> {next}",
+                steps.join(" -> ")
+            );
             let second = path.get(1).copied().unwrap_or(next);
             return place(path[0], &nodes[path[0]], second, message);
         }

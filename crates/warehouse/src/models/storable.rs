@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::{common::plan_err, error::Result, logical_expr::cast, prelude::{DataFrame, Expr}};
+use datafusion::{
+    common::plan_err,
+    error::Result,
+    logical_expr::cast,
+    prelude::{DataFrame, Expr},
+};
 
 /// The same rows, each column in a type that tables store.
 ///
@@ -18,7 +23,11 @@ pub fn storable(rows: DataFrame) -> Result<DataFrame> {
         .map(|(qualifier, field)| {
             let column = Expr::from((qualifier, field));
             match stored_as(field.data_type()) {
-                None => plan_err!("column `{}` is {}; cast it to a type that tables store", field.name(), field.data_type()),
+                None => plan_err!(
+                    "column `{}` is {}; cast it to a type that tables store",
+                    field.name(),
+                    field.data_type()
+                ),
                 Some(stored) if &stored == field.data_type() => Ok(column),
                 Some(stored) => Ok(cast(column, stored).alias(field.name())),
             }
@@ -29,8 +38,13 @@ pub fn storable(rows: DataFrame) -> Result<DataFrame> {
 
 fn stored_as(given: &DataType) -> Option<DataType> {
     Some(match given {
-        DataType::Boolean | DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Utf8
-        | DataType::Date32 | DataType::Binary => given.clone(),
+        DataType::Boolean
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float64
+        | DataType::Utf8
+        | DataType::Date32
+        | DataType::Binary => given.clone(),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,
         DataType::Float16 | DataType::Float32 => DataType::Float64,
@@ -38,10 +52,15 @@ fn stored_as(given: &DataType) -> Option<DataType> {
         DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
         DataType::Date64 => DataType::Date32,
         DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        DataType::Timestamp(_, Some(_)) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale)
+        DataType::Timestamp(_, Some(_)) => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
-        DataType::Decimal256(precision, scale) if *precision <= 38 => DataType::Decimal128(*precision, *scale),
+        DataType::Decimal256(precision, scale) if *precision <= 38 => {
+            DataType::Decimal128(*precision, *scale)
+        }
         DataType::Dictionary(_, value) => stored_as(value)?,
         DataType::List(item) | DataType::LargeList(item) => {
             let stored = stored_as(item.data_type())?;

@@ -51,7 +51,10 @@ impl SchemaProvider for Ops {
             "quality_check" => quality_checks(&self.lake).await?,
             _ => return Ok(None),
         };
-        Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
+        Ok(Some(Arc::new(MemTable::try_new(
+            rows.schema(),
+            vec![vec![rows]],
+        )?)))
     }
 }
 
@@ -64,7 +67,9 @@ fn column_docs(catalog: &Catalog) -> Result<RecordBatch> {
         }
     }
     let part = |at: usize| {
-        let parts = docs.iter().map(|it| it.0.split('.').nth(at).map(str::to_owned));
+        let parts = docs
+            .iter()
+            .map(|it| it.0.split('.').nth(at).map(str::to_owned));
         texts(parts)
     };
     rows(vec![
@@ -76,16 +81,36 @@ fn column_docs(catalog: &Catalog) -> Result<RecordBatch> {
 }
 
 async fn publications(lake: &Lake) -> Result<RecordBatch> {
-    let all = publication::publications(lake, KEPT).await.map_err(outside)?;
+    let all = publication::publications(lake, KEPT)
+        .await
+        .map_err(outside)?;
     rows(vec![
         ("publication_id", numbers(all.iter().map(|it| Some(it.id)))),
         ("published_at", moments(all.iter().map(|it| Some(it.at)))),
-        ("run_id", texts(all.iter().map(|it| Some(it.run_id.clone())))),
+        (
+            "run_id",
+            texts(all.iter().map(|it| Some(it.run_id.clone()))),
+        ),
         ("previous_id", numbers(all.iter().map(|it| it.previous))),
-        ("model_versions", texts(all.iter().map(|it| json(&it.tables)))),
-        ("input_versions", texts(all.iter().map(|it| json(&it.inputs)))),
-        ("model_fingerprints", texts(all.iter().map(|it| json(&it.models)))),
-        ("checks_passed", numbers(all.iter().map(|it| Some(it.checks_passed.values().sum::<usize>() as u64)))),
+        (
+            "model_versions",
+            texts(all.iter().map(|it| json(&it.tables))),
+        ),
+        (
+            "input_versions",
+            texts(all.iter().map(|it| json(&it.inputs))),
+        ),
+        (
+            "model_fingerprints",
+            texts(all.iter().map(|it| json(&it.models))),
+        ),
+        (
+            "checks_passed",
+            numbers(
+                all.iter()
+                    .map(|it| Some(it.checks_passed.values().sum::<usize>() as u64)),
+            ),
+        ),
     ])
 }
 
@@ -98,16 +123,43 @@ async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
     let severity = |is_error| if is_error { "error" } else { "warning" };
     let passed: BooleanArray = all.iter().map(|it| Some(it.1.result.passed())).collect();
     rows(vec![
-        ("model", texts(all.iter().map(|it| Some(it.1.result.model.clone())))),
-        ("check", texts(all.iter().map(|it| Some(it.1.result.check.clone())))),
-        ("run_id", texts(all.iter().map(|it| Some(it.0.run_id.clone())))),
-        ("severity", texts(all.iter().map(|it| Some(severity(it.1.result.is_error).to_owned())))),
-        ("failed_rows", numbers(all.iter().map(|it| u64::try_from(it.1.result.failed_rows).ok()))),
+        (
+            "model",
+            texts(all.iter().map(|it| Some(it.1.result.model.clone()))),
+        ),
+        (
+            "check",
+            texts(all.iter().map(|it| Some(it.1.result.check.clone()))),
+        ),
+        (
+            "run_id",
+            texts(all.iter().map(|it| Some(it.0.run_id.clone()))),
+        ),
+        (
+            "severity",
+            texts(
+                all.iter()
+                    .map(|it| Some(severity(it.1.result.is_error).to_owned())),
+            ),
+        ),
+        (
+            "failed_rows",
+            numbers(
+                all.iter()
+                    .map(|it| u64::try_from(it.1.result.failed_rows).ok()),
+            ),
+        ),
         ("passed", Arc::new(passed)),
         ("ran_at", moments(all.iter().map(|it| Some(it.0.at)))),
         ("failing_since", moments(all.iter().map(|it| it.1.since))),
-        ("sample", texts(all.iter().map(|it| Some(it.1.result.sample.join("; "))))),
-        ("publication_id", numbers(all.iter().map(|it| it.0.publication_id))),
+        (
+            "sample",
+            texts(all.iter().map(|it| Some(it.1.result.sample.join("; ")))),
+        ),
+        (
+            "publication_id",
+            numbers(all.iter().map(|it| it.0.publication_id)),
+        ),
     ])
 }
 
@@ -122,7 +174,10 @@ fn rows(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
         .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
         .collect();
     let columns = columns.into_iter().map(|it| it.1).collect();
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
 fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
@@ -136,5 +191,9 @@ fn numbers(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
 
 fn moments(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
     let values = values.map(|it| it.map(|it| it.timestamp_micros()));
-    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+    Arc::new(
+        values
+            .collect::<TimestampMicrosecondArray>()
+            .with_timezone("UTC"),
+    )
 }

@@ -63,7 +63,11 @@ fn what_is_no_spell_is_left_out() {
     );
     assert_eq!(answer.unwrap(), ["NULL"]);
     let nobody = ask("select supported_on(support_calendar(null, null), date '2010-01-05')");
-    assert_eq!(nobody.unwrap(), ["false"], "a null calendar is never supported");
+    assert_eq!(
+        nobody.unwrap(),
+        ["false"],
+        "a null calendar is never supported"
+    );
 }
 
 #[test]
@@ -78,14 +82,20 @@ fn groups_are_kept_apart_filters_and_all() {
         group by citizen order by citizen";
     assert_eq!(
         ask(sql).unwrap(),
-        ["[2010-01-01, 2010-02-28]", "[2010-01-01, 2010-01-10]", "NULL"]
+        [
+            "[2010-01-01, 2010-02-28]",
+            "[2010-01-01, 2010-01-10]",
+            "NULL"
+        ]
     );
 }
 
 #[test]
 fn both_ends_of_a_spell_are_supported() {
     let calendar = [[10, 20], [30, 30]];
-    let days: Vec<i32> = (0..40).filter(|day| supported_on(&calendar, *day)).collect();
+    let days: Vec<i32> = (0..40)
+        .filter(|day| supported_on(&calendar, *day))
+        .collect();
     let expected: Vec<i32> = (10..=20).chain([30]).collect();
     assert_eq!(days, expected);
     assert!(!supported_between(&calendar, 21, 29));
@@ -98,9 +108,15 @@ fn both_ends_of_a_spell_are_supported() {
 #[test]
 fn wrong_types_are_named() {
     let message = ask("select supported_on(1, date '2010-01-01')").unwrap_err();
-    assert!(message.contains("`calendar` is Int64, it must be calendar"), "{message}");
+    assert!(
+        message.contains("`calendar` is Int64, it must be calendar"),
+        "{message}"
+    );
     let message = ask("select support_calendar(date '2010-01-01')").unwrap_err();
-    assert!(message.contains("takes 2 arguments (from_date, to_date), not 1"), "{message}");
+    assert!(
+        message.contains("takes 2 arguments (from_date, to_date), not 1"),
+        "{message}"
+    );
 }
 
 /// The days of a small world, each spell day by day.
@@ -178,6 +194,9 @@ fn a_list_read_back_from_a_table_is_still_a_calendar() {
     let given = [DataType::List(item), DataType::Date32];
     let arguments = ALL[0].arguments;
     assert_eq!(coerce("supported_on", arguments, &given).unwrap(), given);
-    let wrong = [Int32Array::from(vec![1]).data_type().clone(), DataType::Date32];
+    let wrong = [
+        Int32Array::from(vec![1]).data_type().clone(),
+        DataType::Date32,
+    ];
     assert!(coerce("supported_on", arguments, &wrong).is_err());
 }

@@ -19,7 +19,10 @@ fn outcome(spells: &[&str], exit: &str, horizon: &str, call: &str) -> String {
         })
         .chain(["(cast(null as date), cast(null as date))".to_owned()])
         .collect();
-    let call = call.replace("_, ", &format!("calendar, {}, {}, ", day(exit), day(horizon)));
+    let call = call.replace(
+        "_, ",
+        &format!("calendar, {}, {}, ", day(exit), day(horizon)),
+    );
     let sql = format!(
         "select {call} from (select support_calendar(a, b) as calendar from (values {}) t(a, b))",
         rows.join(", ")
@@ -43,9 +46,15 @@ fn the_day_itself_decides_a_point_outcome() {
         (&["2010-01-01.."], "failure"),
         (&[], "success"),
         // Overlapping spells, and one after the other.
-        (&["2010-12-01..2011-01-15", "2011-01-10..2011-03-15"], "failure"),
+        (
+            &["2010-12-01..2011-01-15", "2011-01-10..2011-03-15"],
+            "failure",
+        ),
         // Off support and on it again before the day.
-        (&["2010-01-01..2010-12-15", "2011-02-01..2011-03-01"], "failure"),
+        (
+            &["2010-01-01..2010-12-15", "2011-02-01..2011-03-01"],
+            "failure",
+        ),
     ] {
         assert_eq!(outcome(spells, "", LATE, AT_3), expected, "{spells:?}");
     }
@@ -62,7 +71,11 @@ fn every_day_counts_for_a_sustained_outcome() {
         (&["2011-02-28..2011-02-28"], "failure"),
         (&["2011-03-01.."], "success"),
     ] {
-        assert_eq!(outcome(spells, "", LATE, THROUGHOUT_3), expected, "{spells:?}");
+        assert_eq!(
+            outcome(spells, "", LATE, THROUGHOUT_3),
+            expected,
+            "{spells:?}"
+        );
     }
 }
 
@@ -83,7 +96,11 @@ fn an_exit_inside_the_window_loses_the_citizen_before_anything_else() {
     for call in [AT_3, THROUGHOUT_3] {
         assert_eq!(outcome(&[], "2011-02-28", LATE, call), "lost");
         assert_eq!(outcome(&[], "2011-03-01", LATE, call), "success");
-        assert_eq!(outcome(&[], "2010-12-24", "2010-12-01", call), "lost", "not pending");
+        assert_eq!(
+            outcome(&[], "2010-12-24", "2010-12-01", call),
+            "lost",
+            "not pending"
+        );
         assert_eq!(outcome(&[], "2010-12-24", "", call), "lost", "not pending");
     }
     assert_eq!(outcome(&[], "2010-08-30", LATE, WINDOWS_7), "lost");
@@ -97,10 +114,22 @@ fn three_of_seven_months_from_the_start() {
         (&["2010-01-01..2010-05-30"][..], "success"),
         (&["2010-01-01..2010-05-31"], "failure"),
         // Every other month is free.
-        (&["2010-02-28..2010-03-30", "2010-04-30..2010-05-30", "2010-06-30..2010-07-30"], "success"),
+        (
+            &[
+                "2010-02-28..2010-03-30",
+                "2010-04-30..2010-05-30",
+                "2010-06-30..2010-07-30",
+            ],
+            "success",
+        ),
         // One day in each of five windows.
         (
-            &["2010-01-31..2010-01-31", "2010-03-30..2010-03-31", "2010-05-01..2010-05-01", "2010-08-30.."],
+            &[
+                "2010-01-31..2010-01-31",
+                "2010-03-30..2010-03-31",
+                "2010-05-01..2010-05-01",
+                "2010-08-30..",
+            ],
             "failure",
         ),
         (&["2010-08-31.."], "success"),
@@ -114,11 +143,23 @@ fn three_of_seven_months_from_the_start() {
 #[test]
 fn without_an_anchor_there_is_no_outcome() {
     assert_eq!(outcome(&[], "", LATE, "outcome_at(_, null, 3)"), "NULL");
-    assert_eq!(outcome(&[], "2010-01-01", LATE, "outcome_throughout(_, null, 3)"), "NULL");
-    assert_eq!(outcome(&[], "", LATE, "outcome_windows(_, null, 7, 3)"), "NULL");
-    assert_eq!(outcome(&[], "", LATE, "outcome_at(_, date '2010-11-30', null)"), "NULL");
+    assert_eq!(
+        outcome(&[], "2010-01-01", LATE, "outcome_throughout(_, null, 3)"),
+        "NULL"
+    );
+    assert_eq!(
+        outcome(&[], "", LATE, "outcome_windows(_, null, 7, 3)"),
+        "NULL"
+    );
+    assert_eq!(
+        outcome(&[], "", LATE, "outcome_at(_, date '2010-11-30', null)"),
+        "NULL"
+    );
     let message = ask("select outcome_at(null, null, null, date '2010-11-30', -1)").unwrap_err();
-    assert!(message.contains("outcome_at: months: -1 is below 0"), "{message}");
+    assert!(
+        message.contains("outcome_at: months: -1 is below 0"),
+        "{message}"
+    );
 }
 
 proptest! {

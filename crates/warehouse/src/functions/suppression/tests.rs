@@ -30,7 +30,11 @@ fn one_to_four_are_hidden_zero_and_five_are_not() {
 
 #[test]
 fn a_lone_hidden_part_takes_the_next_smallest_with_it() {
-    check(&[3, 9, 7, 20, 0], Some(39), &[None, Some(9), None, Some(20), Some(0)]);
+    check(
+        &[3, 9, 7, 20, 0],
+        Some(39),
+        &[None, Some(9), None, Some(20), Some(0)],
+    );
 }
 
 #[test]
@@ -53,14 +57,22 @@ fn a_small_total_is_hidden_with_its_parts() {
 #[test]
 fn ones_under_a_shown_total_take_the_next_size_with_them() {
     check(&[1, 1, 9, 20], Some(31), &[None, None, None, Some(20)]);
-    check(&[1, 1, 9, 9, 20], Some(40), &[None, None, None, None, Some(20)]);
+    check(
+        &[1, 1, 9, 9, 20],
+        Some(40),
+        &[None, None, None, None, Some(20)],
+    );
 }
 
 #[test]
 fn a_split_that_could_be_no_other_hides_the_line() {
     // 8 is 4 + 4: had it been 3 + 5, the 5 that comes first by name would be the hidden one.
     check(&[5, 4, 4, 9], Some(22), &[None, None, None, None]);
-    check(&[4, 4, 4, 9, 0], Some(21), &[None, None, None, None, Some(0)]);
+    check(
+        &[4, 4, 4, 9, 0],
+        Some(21),
+        &[None, None, None, None, Some(0)],
+    );
 }
 
 #[test]
@@ -81,10 +93,12 @@ fn worlds(count: usize, limit: i64) -> Vec<Vec<i64>> {
     }
     (0..=limit)
         .flat_map(|part| {
-            worlds(count - 1, limit - part).into_iter().map(move |mut rest| {
-                rest.push(part);
-                rest
-            })
+            worlds(count - 1, limit - part)
+                .into_iter()
+                .map(move |mut rest| {
+                    rest.push(part);
+                    rest
+                })
         })
         .collect()
 }
@@ -128,11 +142,20 @@ fn the_window_function_finds_the_total_and_sorts_by_name() {
     assert_eq!(
         ask(sql).unwrap(),
         [
-            "a all false", "a b true", "a c true", "a d false", "a z false", "b all true", "b c true",
-            "b d false", "c x true", "c y false"
+            "a all false",
+            "a b true",
+            "a c true",
+            "a d false",
+            "a z false",
+            "b all true",
+            "b c true",
+            "b d false",
+            "c x true",
+            "c y false"
         ]
     );
-    let two = ask("select suppressed(n, 'x', true) over () from (values (1), (2)) t(n)").unwrap_err();
+    let two =
+        ask("select suppressed(n, 'x', true) over () from (values (1), (2)) t(n)").unwrap_err();
     assert!(two.contains("two totals in one partition"), "{two}");
 }
 
@@ -140,10 +163,20 @@ fn the_window_function_finds_the_total_and_sorts_by_name() {
 fn parts_in_one_row_follow_the_same_rules() {
     for (call, expected) in [
         ("suppressed_parts(20, [3, 7, 10])", "[true, true, false]"),
-        ("suppressed_parts(20, make_array(0, 10, 10))", "[false, false, false]"),
-        ("suppressed_parts(null, [3, 7, null])", "[true, false, false]"),
+        (
+            "suppressed_parts(20, make_array(0, 10, 10))",
+            "[false, false, false]",
+        ),
+        (
+            "suppressed_parts(null, [3, 7, null])",
+            "[true, false, false]",
+        ),
         ("suppressed_parts(20, null)", "NULL"),
     ] {
-        assert_eq!(ask(&format!("select {call}")).unwrap(), [expected], "{call}");
+        assert_eq!(
+            ask(&format!("select {call}")).unwrap(),
+            [expected],
+            "{call}"
+        );
     }
 }

@@ -1,0 +1,261 @@
+//! Replacing, reading at a version, and tidying up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringViewArray, UInt64Array},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+};
+use datafusion::{
+    error::DataFusionError, execution::SendableRecordBatchStream,
+    physical_plan::stream::RecordBatchStreamAdapter, prelude::SessionContext,
+};
+use lake::{Lake, Txn};
+
+const TABLE: &str = "mart.overview";
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("place", DataType::Int32, false),
+        Field::new("name", DataType::Utf8View, true),
+        Field::new("n", DataType::UInt64, false),
+    ]))
+}
+
+fn batch(rows: &[(i32, &str, u64)]) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.0))),
+        Arc::new(StringViewArray::from_iter_values(
+            rows.iter().map(|row| row.1),
+        )),
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.2))),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+fn stream(batches: Vec<Result<RecordBatch, DataFusionError>>) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(
+        schema(),
+        futures::stream::iter(batches),
+    ))
+}
+
+async fn replace(lake: &Lake, rows: &[(i32, &str, u64)], partition_by: &[&str]) -> i64 {
+    let input = stream(vec![Ok(batch(rows))]);
+    let partition_by: Vec<String> = partition_by.iter().map(|it| (*it).to_owned()).collect();
+    lake.replace(TABLE, &schema(), input, &partition_by)
+        .await
+        .unwrap()
+}
+
+async fn query(lake: &Lake, version: Option<i64>, sql: &str) -> String {
+    let context = SessionContext::new();
+    let table = lake
+        .provider(TABLE, version)
+        .await
+        .unwrap()
+        .expect("a table");
+    context.register_table("t", table).unwrap();
+    let found = context.sql(sql).await.unwrap().collect().await.unwrap();
+    arrow::util::pretty::pretty_format_batches(&found)
+        .unwrap()
+        .to_string()
+}
+
+const SUMS: &str =
+    "select place, count(*) as rows, sum(n) as n from t group by place order by place";
+
+fn sums(rows: &[(i32, i32, i32)]) -> String {
+    let rule = "+-------+------+---+";
+    let mut lines = vec![
+        rule.to_owned(),
+        "| place | rows | n |".to_owned(),
+        rule.to_owned(),
+    ];
+    lines.extend(
+        rows.iter()
+            .map(|(place, rows, n)| format!("| {place:<5} | {rows:<4} | {n} |")),
+    );
+    lines.push(rule.to_owned());
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn each_version_holds_exactly_what_it_was_given() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    assert!(lake.provider(TABLE, None).await.unwrap().is_none());
+    assert_eq!(
+        replace(&lake, &[(101, "a", 1), (147, "b", 2), (101, "c", 3)], &[]).await,
+        0
+    );
+    assert_eq!(replace(&lake, &[(147, "d", 5)], &["place"]).await, 1);
+    assert_eq!(replace(&lake, &[], &["place"]).await, 2);
+    assert_eq!(
+        replace(&lake, &[(101, "e", 7), (147, "f", 1)], &["place"]).await,
+        3
+    );
+
+    assert_eq!(
+        query(&lake, Some(0), SUMS).await,
+        sums(&[(101, 2, 4), (147, 1, 2)])
+    );
+    assert_eq!(query(&lake, Some(1), SUMS).await, sums(&[(147, 1, 5)]));
+    assert_eq!(query(&lake, Some(2), SUMS).await, "++\n++".to_owned());
+    assert_eq!(
+        query(&lake, None, SUMS).await,
+        sums(&[(101, 1, 7), (147, 1, 1)])
+    );
+    let one = "select place, name, n from t where place = 101";
+    let shown = query(&lake, None, one).await;
+    assert!(
+        shown.contains("| 101   | e    | 7 |") && shown.lines().count() == 5,
+        "{shown}"
+    );
+    assert!(lake.provider(TABLE, Some(9)).await.is_err());
+}
+
+#[tokio::test]
+async fn columns_come_back_with_the_types_that_were_written() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    replace(&lake, &[(101, "a", 1)], &["place"]).await;
+    let table = lake.provider(TABLE, None).await.unwrap().unwrap();
+    let types = |schema: &Schema| -> Vec<(String, DataType)> {
+        let fields = schema.fields().iter();
+        fields
+            .map(|it| (it.name().clone(), it.data_type().clone()))
+            .collect()
+    };
+    let expected = vec![
+        ("place".to_owned(), DataType::Int32),
+        ("name".to_owned(), DataType::Utf8),
+        ("n".to_owned(), DataType::Int64),
+    ];
+    assert_eq!(types(&table.schema()), expected);
+    let context = SessionContext::new();
+    let read = context.read_table(table).unwrap().collect().await.unwrap();
+    assert_eq!(types(&read[0].schema()), expected);
+}
+
+#[tokio::test]
+async fn the_schema_may_change_from_version_to_version() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    replace(&lake, &[(101, "a", 1)], &["place"]).await;
+    let other = Arc::new(Schema::new(vec![Field::new(
+        "name",
+        DataType::Int64,
+        false,
+    )]));
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![42]));
+    let rows = RecordBatch::try_new(Arc::clone(&other), vec![column]).unwrap();
+    let input = futures::stream::iter(vec![Ok(rows)]);
+    let input = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&other), input));
+    lake.replace(TABLE, &other, input, &[]).await.unwrap();
+
+    let context = SessionContext::new();
+    let table = lake.provider(TABLE, None).await.unwrap().unwrap();
+    let read = context.read_table(table).unwrap().collect().await.unwrap();
+    assert_eq!(read[0].num_columns(), 1);
+    assert_eq!(read[0].column(0).as_primitive::<Int64Type>().value(0), 42);
+    assert_eq!(query(&lake, Some(0), SUMS).await, sums(&[(101, 1, 1)]));
+}
+
+#[tokio::test]
+async fn a_failing_input_leaves_the_table_as_it_was() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    replace(&lake, &[(101, "a", 1)], &[]).await;
+    let broken = Err(DataFusionError::Execution("division by zero".to_owned()));
+    let input = stream(vec![Ok(batch(&[(101, "b", 2)])), broken]);
+    let failed = lake
+        .replace(TABLE, &schema(), input, &[])
+        .await
+        .unwrap_err();
+    assert!(failed.to_string().contains("division by zero"), "{failed}");
+    assert_eq!(lake.version(TABLE).await.unwrap(), Some(0));
+    assert_eq!(query(&lake, None, SUMS).await, sums(&[(101, 1, 1)]));
+
+    let unknown = lake
+        .replace(TABLE, &schema(), stream(vec![]), &["nowhere".to_owned()])
+        .await;
+    assert!(unknown.unwrap_err().to_string().contains("`nowhere`"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tidying_keeps_rows_positions_and_pinned_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open(folder.path().to_str().unwrap(), HashMap::new()).unwrap();
+    for n in 0..6_i64 {
+        let txn = Txn {
+            app_id: "a".to_owned(),
+            base: (n > 0).then_some(n),
+            version: n + 1,
+        };
+        let rows = vec![batch(&[(101, "x", 1)])];
+        lake.append(TABLE, &schema(), rows, &[txn]).await.unwrap();
+    }
+    let data = || {
+        let files = std::fs::read_dir(folder.path().join("mart/overview")).unwrap();
+        files
+            .filter(|it| it.as_ref().unwrap().path().is_file())
+            .count()
+    };
+    assert_eq!(data(), 6);
+
+    let tidied = lake.tidy(TABLE, Duration::ZERO, &[1]).await.unwrap();
+    assert_eq!((tidied.merged, tidied.removed), (6, 4));
+    // One merged file, and the two that version 1 holds.
+    assert_eq!(data(), 3);
+    assert_eq!(query(&lake, None, SUMS).await, sums(&[(101, 6, 6)]));
+    assert_eq!(query(&lake, Some(1), SUMS).await, sums(&[(101, 2, 2)]));
+    assert_eq!(lake.txns(TABLE).await.unwrap()["a"], 6);
+    let again = Lake::open(folder.path().to_str().unwrap(), HashMap::new()).unwrap();
+    assert_eq!(again.txns(TABLE).await.unwrap()["a"], 6);
+}
+
+#[tokio::test]
+async fn plain_files_are_written_once() {
+    let lake = Lake::open("memory:///deep/inside", HashMap::new()).unwrap();
+    assert_eq!(lake.get("_publications/1.json").await.unwrap(), None);
+    assert!(
+        lake.put_new("_publications/1.json", "first".into())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !lake
+            .put_new("_publications/1.json", "second".into())
+            .await
+            .unwrap()
+    );
+    assert!(
+        lake.put_new("_publications/2.json", "third".into())
+            .await
+            .unwrap()
+    );
+    let found = lake.get("_publications/1.json").await.unwrap().unwrap();
+    assert_eq!(found, "first");
+    let listed = lake.list("_publications").await.unwrap();
+    assert_eq!(listed, ["_publications/1.json", "_publications/2.json"]);
+    assert!(lake.list("_schemas").await.unwrap().is_empty());
+    assert!(lake.tables().await.unwrap().is_empty());
+}
+
+#[test]
+fn a_root_that_is_no_place_is_refused_and_options_stay_unseen() {
+    let secret = HashMap::from([("aws_secret_access_key".to_owned(), "s3cret".to_owned())]);
+    let refused = Lake::open("ftp://example.org/lake", secret.clone()).unwrap_err();
+    assert!(
+        refused.to_string().contains("ftp://example.org/lake"),
+        "{refused}"
+    );
+    let mut options = secret;
+    options.insert("aws_access_key_id".to_owned(), "someone".to_owned());
+    let lake = Lake::open("s3://bucket/lake", options).unwrap();
+    assert_eq!(format!("{lake:?}"), "Lake(\"s3://bucket/lake/\")");
+    assert_eq!(lake.path_of("raw.offer"), "s3://bucket/lake/raw/offer");
+}

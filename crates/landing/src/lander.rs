@@ -1,0 +1,239 @@
+//! All topics: found, landed side by side, and tried again when one fails.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use bus::{SharedLog, Topic};
+use futures::{StreamExt, TryStreamExt, stream};
+use lake::Lake;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error, Landed, LandedTopic, LandingSettings, Observe, Result, What,
+    reader::{PREFIX, Reader},
+    topic::{Shared, TopicLander},
+};
+
+/// How many topics are landed at a time by [`Lander::catch_up`].
+const TOPICS_AT_ONCE: usize = 4;
+
+/// The longest a failing topic waits before it is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Lands all topics of a log in a lake.
+#[derive(Debug, Clone)]
+pub struct Lander {
+    log: SharedLog,
+    lake: Lake,
+    settings: Arc<LandingSettings>,
+}
+
+impl Lander {
+    /// Nothing is read yet.
+    pub fn new(log: SharedLog, lake: Lake, settings: LandingSettings) -> Self {
+        Self {
+            log,
+            lake,
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Lands everything that is in the log now, and says how much of each topic.
+    ///
+    /// # Errors
+    /// The first error of any topic; what was committed before it stays, and the next call goes on from there.
+    pub async fn catch_up(&self, observe: Observe<'_>) -> Result<Vec<Landed>> {
+        let (shared, told) = self.shared();
+        let topics = self.log.topics(PREFIX).await?;
+        // Ends are taken before anything is landed, so that a busy log does not keep this going forever.
+        let landed = stream::iter(topics)
+            .map({
+                let shared = shared.clone();
+                move |topic| {
+                    let shared = shared.clone();
+                    let work = tokio::spawn(async move { catch_up_topic(shared, topic).await });
+                    let work = AbortOnDrop(work);
+                    async move { joined(work).await }
+                }
+            })
+            .buffer_unordered(TOPICS_AT_ONCE);
+        drop(shared);
+        let mut landed: Vec<Landed> = observed(told, observe, landed.try_collect()).await?;
+        landed.sort_by(|a, b| a.topic.cmp(&b.topic));
+        Ok(landed)
+    }
+
+    /// Lands topics as they grow and new ones as they appear, until `stop`; what was read by then is
+    /// committed. A topic that fails is tried again and does not keep the others back.
+    ///
+    /// # Errors
+    /// Only when the topics cannot be listed at the start.
+    pub async fn run(&self, stop: CancellationToken, observe: Observe<'_>) -> Result<()> {
+        let (shared, told) = self.shared();
+        observed(told, observe, self.keep_all_landing(shared, stop)).await
+    }
+
+    async fn keep_all_landing(&self, shared: Shared, stop: CancellationToken) -> Result<()> {
+        let mut found = self.log.topics(PREFIX).await?;
+        // By name and id: a topic deleted and made again is another topic.
+        let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut working = JoinSet::new();
+        loop {
+            for topic in found {
+                if known.insert((topic.name.clone(), topic.id.clone())) {
+                    working.spawn(keep_landing(shared.clone(), topic, stop.clone()));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(self.settings.discover_every) => {}
+            }
+            found = self.log.topics(PREFIX).await.unwrap_or_else(|err| {
+                tracing::warn!(error = %err, "topics not listed");
+                Vec::new()
+            });
+        }
+        while let Some(worked) = working.join_next().await {
+            if let Err(err) = worked {
+                tracing::error!(error = %err, "landing of a topic stopped halfway");
+            }
+        }
+        Ok(())
+    }
+
+    fn shared(&self) -> (Shared, UnboundedReceiver<LandedTopic>) {
+        let (tell, told) = unbounded_channel();
+        let shared = Shared {
+            log: Arc::clone(&self.log),
+            lake: self.lake.clone(),
+            settings: Arc::clone(&self.settings),
+            held: Arc::new(AtomicUsize::new(0)),
+            tell,
+        };
+        (shared, told)
+    }
+}
+
+/// Passes on what is told until `work` is done, and what was told by then.
+async fn observed<T>(
+    mut told: UnboundedReceiver<LandedTopic>,
+    observe: Observe<'_>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            Some(landed) = told.recv() => observe(landed),
+            done = &mut work => break done,
+        }
+    };
+    while let Ok(landed) = told.try_recv() {
+        observe(landed);
+    }
+    done
+}
+
+async fn catch_up_topic(shared: Shared, topic: Topic) -> Result<Landed> {
+    let name = topic.name.clone();
+    let Some(reader) = Reader::of(&name)? else {
+        unknown(&shared, &name);
+        return Ok(Landed {
+            topic: name,
+            table: None,
+            rows: 0,
+            quarantined: 0,
+        });
+    };
+    let mut lander = TopicLander::open(shared, topic, reader).await?;
+    let ranges = lander.ranges().await?;
+    let counts = lander.land_up_to(&ranges).await?;
+    lander.trim().await?;
+    Ok(Landed {
+        topic: name,
+        table: Some(lander.table().to_owned()),
+        rows: counts.rows,
+        quarantined: counts.quarantined,
+    })
+}
+
+async fn keep_landing(shared: Shared, topic: Topic, stop: CancellationToken) {
+    let mut failures = 0_u32;
+    while !stop.is_cancelled() {
+        let started = std::time::Instant::now();
+        let work = async {
+            let Some(reader) = Reader::of(&topic.name)? else {
+                unknown(&shared, &topic.name);
+                stop.cancelled().await;
+                return Ok(());
+            };
+            let mut lander = TopicLander::open(shared.clone(), topic.clone(), reader).await?;
+            lander.land_until(&stop).await
+        };
+        let error = match Box::pin(work).await {
+            // The topic that has the name now gets a lander of its own.
+            Ok(()) | Err(Error::Replaced { .. }) => return,
+            Err(error) => error,
+        };
+        if started.elapsed() > LONGEST_RETRY {
+            failures = 0;
+        }
+        failures += 1;
+        let retry_in = if error.is_retryable() {
+            LONGEST_RETRY.min(Duration::from_millis(250) * (1 << failures.min(10)))
+        } else {
+            LONGEST_RETRY
+        };
+        let fix_by = error.fix_by();
+        tracing::warn!(topic = topic.name, %error, %fix_by, ?retry_in, "landing failed");
+        shared.tell(LandedTopic {
+            topic: topic.name.clone(),
+            table: Reader::of(&topic.name).ok().flatten().map(|it| it.table()),
+            rows: 0,
+            quarantined: 0,
+            what: What::Failed {
+                error: format!("{error} (to be fixed by {fix_by})"),
+                retry_in,
+            },
+        });
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(retry_in) => {}
+        }
+    }
+}
+
+fn unknown(shared: &Shared, topic: &str) {
+    tracing::warn!(
+        topic,
+        "no entity has this topic; its records are not landed"
+    );
+    shared.tell(LandedTopic {
+        topic: topic.to_owned(),
+        table: None,
+        rows: 0,
+        quarantined: 0,
+        what: What::UnknownEntity,
+    });
+}
+
+/// A task that does not outlive whoever waits for it.
+struct AbortOnDrop(JoinHandle<Result<Landed>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn joined(mut work: AbortOnDrop) -> Result<Landed> {
+    (&mut work.0)
+        .await
+        .map_err(|err| Error::rows("landing", err))?
+}

@@ -1,0 +1,64 @@
+//! Reading a topic's records into rows, whichever kind of topic it is.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use bus::Delivered;
+use contract::QUARANTINE_TOPIC;
+
+use crate::{
+    Result, entity::EntityReader, quarantine::QuarantineReader, refused::QUARANTINE_TABLE,
+};
+
+/// What records became.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Rows for the topic's table.
+    pub(crate) good: Vec<RecordBatch>,
+    /// Rows for the table of refused records.
+    pub(crate) refused: Option<RecordBatch>,
+    /// Fingerprints of schemas that some records were written with and that are not known.
+    pub(crate) unknown: Vec<u64>,
+}
+
+/// Reads a topic's records into rows.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Entity(Box<EntityReader>),
+    Quarantine(QuarantineReader),
+}
+
+impl Reader {
+    /// The reader for a topic; `None` when no entity here has that topic.
+    pub(crate) fn of(topic: &str) -> Result<Option<Self>> {
+        if topic == QUARANTINE_TOPIC {
+            return Ok(Some(Self::Quarantine(QuarantineReader::new())));
+        }
+        let entity = topic.strip_prefix(PREFIX).and_then(contract::entity);
+        let reader = entity.map(EntityReader::new).transpose()?;
+        Ok(reader.map(|reader| Self::Entity(Box::new(reader))))
+    }
+
+    /// The table the rows go to.
+    pub(crate) fn table(&self) -> String {
+        match self {
+            Self::Entity(reader) => reader.entity().raw_table(),
+            Self::Quarantine(_) => QUARANTINE_TABLE.to_owned(),
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Entity(reader) => reader.schema(),
+            Self::Quarantine(reader) => reader.schema(),
+        }
+    }
+
+    pub(crate) fn read(&mut self, topic: &str, records: &[&Delivered]) -> Result<Rows> {
+        match self {
+            Self::Entity(reader) => reader.read(topic, records),
+            Self::Quarantine(reader) => reader.read(topic, records),
+        }
+    }
+}
+
+/// What the names of all topics begin with.
+pub(crate) const PREFIX: &str = "pejl.";

@@ -1,0 +1,98 @@
+//! A log that counts what is read from it, and whose topics may not be the ones they were.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bus::{Assignment, Consumer, Log, Polled, Producer, Range, Result, SharedLog, Topic};
+use contract::Position;
+
+use crate::stage::{Stage, UNITS};
+
+#[derive(Debug)]
+pub(crate) struct Watched {
+    log: SharedLog,
+    /// Whether the topic is deleted and made again once it has been opened.
+    made_again: bool,
+    /// Records handed out.
+    pub(crate) polled: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    pub(crate) fn new(stage: &Stage, made_again: bool) -> Self {
+        Self {
+            log: Arc::clone(&stage.log),
+            made_again,
+            polled: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Watched {
+    async fn topics(&self, prefix: &str) -> Result<Vec<Topic>> {
+        let mut topics = self.log.topics(prefix).await?;
+        // The whole list is asked for at the start, single topics before each commit.
+        if self.made_again && prefix == UNITS {
+            topics
+                .iter_mut()
+                .for_each(|topic| topic.id = "another".to_owned());
+        }
+        Ok(topics)
+    }
+
+    async fn consumer(&self, assignments: &[Assignment]) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(Reading {
+            consumer: self.log.consumer(assignments).await?,
+            polled: Arc::clone(&self.polled),
+        }))
+    }
+
+    async fn ensure_topic(&self, name: &str, partitions: i32) -> Result<Topic> {
+        self.log.ensure_topic(name, partitions).await
+    }
+
+    async fn range(&self, topic: &str, partition: i32) -> Result<Range> {
+        self.log.range(topic, partition).await
+    }
+
+    async fn producer(&self, task: &str) -> Result<Box<dyn Producer>> {
+        self.log.producer(task).await
+    }
+
+    async fn position(&self, source: &str) -> Result<Option<Position>> {
+        self.log.position(source).await
+    }
+
+    async fn positions(&self) -> Result<Vec<(String, Position)>> {
+        self.log.positions().await
+    }
+
+    async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
+        self.log.trim(topic, partition, before).await
+    }
+}
+
+struct Reading {
+    consumer: Box<dyn Consumer>,
+    polled: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Consumer for Reading {
+    async fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Polled>> {
+        let polled = self.consumer.poll(max, wait).await?;
+        let count = polled.iter().map(|polled| polled.records.len()).sum();
+        self.polled.fetch_add(count, Ordering::Relaxed);
+        Ok(polled)
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Result<i64> {
+        self.consumer.position(topic, partition)
+    }
+}

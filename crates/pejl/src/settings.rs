@@ -194,8 +194,11 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
         Some(file) => file.clone(),
         None => PathBuf::from("pejl.toml"),
     };
-    let mut settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
-        .merge(Toml::file_exact(&file))
+    let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+    if file.is_file() {
+        figment = figment.merge(Toml::file_exact(&file));
+    }
+    let mut settings: Settings = figment
         .merge(
             Env::prefixed("PEJL_")
                 .ignore(&["config", "log", "test_kafka", "test_python", "slt_complete"])
@@ -227,6 +230,10 @@ fn explain(err: &figment::Error, file: &Path) -> String {
             format!("unknown key `{field}`; one of {}", known.join(", "))
         }
         figment::error::Kind::InvalidType(_, expected) => format!("expected {expected}"),
+        // Its first line is the place; the ones after it quote the file.
+        figment::error::Kind::Message(text) if text.starts_with("TOML parse error") => {
+            text.lines().next().unwrap_or_default().to_owned()
+        }
         figment::error::Kind::Message(_) | figment::error::Kind::InvalidValue(..) => {
             "not a valid value".to_owned()
         }

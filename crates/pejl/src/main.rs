@@ -57,7 +57,11 @@ fn main() -> ExitCode {
 /// unless a level is given.
 fn start_logging(args: &Args) {
     let watched = progress::is_watched();
-    let default = if watched { "error" } else { "info,datafusion=warn,deltalake=warn" };
+    let default = if watched {
+        "error"
+    } else {
+        "info,buoyant_kernel=warn,datafusion=warn,deltalake=warn,deltalake_core=warn"
+    };
     let filter = match &args.log_level {
         Some(level) => EnvFilter::new(level),
         None => EnvFilter::new(default),

@@ -25,6 +25,7 @@ fn killed_at_any_moment_the_marts_come_out_the_same() {
         let mut child = stage
             .command(&["up"])
             .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
+            .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
             .env("PEJL_LANDING__FLUSH_SECONDS", "0.05")
             .env("PEJL_LANDING__FLUSH_ROWS", "200")
             .env("PEJL_BUILD__EVERY_SECONDS", "0.1")
@@ -55,6 +56,7 @@ fn interrupted_it_stops_cleanly() {
     let child = stage
         .command(&["up"])
         .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
+        .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

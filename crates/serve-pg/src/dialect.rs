@@ -26,6 +26,7 @@ use pgwire::error::PgWireResult;
 use crate::parameters;
 use crate::sqlstate;
 
+mod patterns;
 pub(crate) mod tools;
 
 /// A query ready for the planner but for its parameters.
@@ -54,6 +55,7 @@ pub(crate) fn parse(text: &str) -> PgWireResult<Query> {
     } else {
         PEOPLE.iter().fold(statement, |statement, rule| rule.rewrite(statement))
     };
+    patterns::rewrite(&mut statement)?;
     tell_twins_apart(&mut statement);
     let placeholders = parameters::highest(&statement);
     Ok(Query { statement, names, placeholders, tag })
@@ -172,7 +174,7 @@ fn tell_twins_apart(statement: &mut Statement) {
     let mut seen = HashSet::new();
     for (at, item) in select.projection.iter_mut().enumerate() {
         let name = match item {
-            SelectItem::UnnamedExpr(expr) => expr.to_string(),
+            SelectItem::UnnamedExpr(expr) => uncast(expr).to_string(),
             SelectItem::ExprWithAlias { alias, .. } => folded(alias),
             _ => continue,
         };
@@ -187,6 +189,14 @@ fn tell_twins_apart(statement: &mut Statement) {
             SelectItem::ExprWithAlias { alias, .. } => *alias = hidden,
             _ => {}
         }
+    }
+}
+
+/// DataFusion calls a cast by what it casts.
+fn uncast(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => uncast(expr),
+        other => other,
     }
 }
 
@@ -219,6 +229,7 @@ mod tests {
 
     #[test]
     fn twins_are_told_apart() {
+        assert_eq!(parse("select '5'::int, '5'::text").unwrap().statement.to_string(), "SELECT '5'::INT, '5'::TEXT AS __twin_1");
         let query = parse("select 1, 1, count(*) as n, 2 as n").unwrap();
         assert_eq!(query.statement.to_string(), "SELECT 1, 1 AS __twin_1, count(*) AS n, 2 AS __twin_3");
         assert_eq!(query.names.into_iter().flatten().collect::<Vec<_>>(), ["?column?", "?column?", "n", "n"]);

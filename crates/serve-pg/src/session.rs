@@ -226,6 +226,13 @@ pub(crate) fn resolve_names(session: &Session, text: &str) -> PgWireResult<Strin
         } else {
             None
         };
+        if kind.is("regproc") && oid.is_none() {
+            // The library's tables keep function names where PostgreSQL keeps regproc.
+            let function = name.rsplit('.').next().unwrap_or(name).replace('\'', "''");
+            resolved.push_str(&format!("{}'{function}'", &statement.text[done..word.start]));
+            done = kind.end;
+            continue;
+        }
         let is_name_cast = ["regclass", "regnamespace", "regtype"].iter().any(|k| kind.is(k));
         if let (Some(oid), true) = (oid, is_name_cast) {
             resolved.push_str(&statement.text[done..word.start]);

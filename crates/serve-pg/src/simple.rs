@@ -227,16 +227,28 @@ where
     let columns = rows.shape.len();
     let header = CopyOutResponse::new(binary, columns as i16, vec![i16::from(binary); columns]);
     client.feed(PgWireBackendMessage::CopyOutResponse(header)).await?;
-    if let Some(opening) = format.opening(&rows.shape.names()) {
-        client.feed(PgWireBackendMessage::CopyData(CopyData::new(opening))).await?;
+    let mut opening = format.opening(&rows.shape.names());
+    if !format.is_binary()
+        && let Some(line) = opening.take()
+    {
+        client.feed(PgWireBackendMessage::CopyData(CopyData::new(line))).await?;
     }
     let mut sent = 0;
-    while let Some(row) = rows.next().await? {
-        client.feed(PgWireBackendMessage::CopyData(CopyData::new(format.row(&row)))).await?;
+    loop {
+        let row = rows.next().await?;
+        let body = row.as_ref().map_or_else(|| format.closing(), |row| Some(format.row(row)));
+        // PostgreSQL sends the binary header together with what follows it, and clients count on that.
+        let data = match (opening.take(), body) {
+            (Some(header), Some(body)) => Some([header, body].concat().into()),
+            (header, body) => header.or(body),
+        };
+        if let Some(data) = data {
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(data))).await?;
+        }
+        if row.is_none() {
+            break;
+        }
         sent += 1;
-    }
-    if let Some(closing) = format.closing() {
-        client.feed(PgWireBackendMessage::CopyData(CopyData::new(closing))).await?;
     }
     client.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
     complete(client, counted("COPY", sent)).await

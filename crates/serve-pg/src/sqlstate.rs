@@ -40,6 +40,9 @@ pub(crate) fn read_only(tag: &str) -> PgWireError {
 pub(crate) fn from_datafusion(error: &DataFusionError) -> PgWireError {
     let root = error.find_root();
     let text = contract::scrub(&message_of(root)).into_owned();
+    if text.contains("Physical plan does not support") {
+        return self::error("0A000", text);
+    }
     match root {
         DataFusionError::SchemaError(cause, _) => schema_error(cause),
         DataFusionError::SQL(..) => self::error("42601", text),

@@ -109,15 +109,14 @@ impl Builder<'_> {
             .filter(|it| it.starts_with("raw."))
             .cloned()
             .collect();
-        let versions: Vec<(String, Option<i64>)> =
-            futures::stream::iter(landed)
-                .map(|table| async move {
-                    let version = self.lake.version(&table).await?;
-                    Ok::<_, Error>((table, version))
-                })
-                .buffer_unordered(8)
-                .try_collect()
-                .await?;
+        let versions: Vec<(String, Option<i64>)> = futures::stream::iter(landed)
+            .map(|table| async move {
+                let version = self.lake.version(&table).await?;
+                Ok::<_, Error>((table, version))
+            })
+            .buffer_unordered(8)
+            .try_collect()
+            .await?;
         Ok(versions
             .into_iter()
             .filter_map(|(table, version)| Some((table, version?)))

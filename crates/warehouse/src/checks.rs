@@ -203,10 +203,10 @@ async fn grain(ctx: &SessionContext, node: &Node) -> Result<CheckResult> {
     let keys = keys.join(", ");
     let table = node.table();
     let doubled = format!(
-        "select {keys}, count(*) as n from {} group by {keys} having count(*) > 1",
+        "select {keys}, count(*) as _copies from {} group by {keys} having count(*) > 1",
         quoted(&table)
     );
-    let sql = format!("select coalesce(sum(n - 1), 0) from ({doubled})");
+    let sql = format!("select coalesce(sum(_copies - 1), 0) from ({doubled})");
     let failed_rows = number(&query(ctx, node, "the grain", &sql).await?, 0);
     let sample = if failed_rows == 0 {
         Vec::new()

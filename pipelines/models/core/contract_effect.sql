@@ -7,71 +7,110 @@ with wanted as (
 wanted_unit as (
     select distinct municipality_code, unit_id from core.goal where unit_id is not null
 ),
+-- The place of a participation among the municipality's, by start and by end: what is latest is then a maximum of numbers.
 participation as (
     select
         o.municipality_code,
         p.unit_id,
         o.citizen_id,
-        o.participation_id,
         o.start_date,
         o.end_date,
         o.effect_1m,
         o.effect_3m,
         o.effect_3m_sustained,
-        o.effect_7m
+        o.effect_7m,
+        row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
+        row_number() over (
+            partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
+        ) as end_order
     from core.participation_outcome as o
     join wanted as w on w.municipality_code = o.municipality_code
     join core.participation as p on p.participation_id = o.participation_id
 ),
 scoped as (
-    select
-        municipality_code, '' as scope, citizen_id, participation_id, start_date, end_date,
-        effect_1m, effect_3m, effect_3m_sustained, effect_7m
-    from participation
+    select municipality_code, '' as scope, citizen_id, start_date, end_date, start_order, end_order from participation
     union all
-    select
-        p.municipality_code, p.unit_id as scope, p.citizen_id, p.participation_id, p.start_date, p.end_date,
-        p.effect_1m, p.effect_3m, p.effect_3m_sustained, p.effect_7m
+    select p.municipality_code, p.unit_id as scope, p.citizen_id, p.start_date, p.end_date, p.start_order, p.end_order
     from participation as p
     join wanted_unit as u on u.municipality_code = p.municipality_code and u.unit_id = p.unit_id
 ),
-anchored as (
-    select *, end_date as anchor, false as from_start from scoped where end_date is not null
-    union all
-    select *, start_date as anchor, true as from_start from scoped
-),
-period as (
-    select *, false as yearly, date_part('year', anchor) * 12 + date_part('month', anchor) - 1 as month_number from anchored
-    union all
-    select *, true as yearly, date_part('year', anchor) * 12 + 11 as month_number from anchored
-),
 -- Within one cell a citizen counts once, so months do not add up to years, nor units to the municipality.
-citizen as (
+ended as (
     select
         municipality_code,
         scope,
-        yearly,
-        month_number,
-        from_start,
-        last_value(effect_1m order by anchor, start_date, participation_id) as effect_1m,
-        last_value(effect_3m order by anchor, start_date, participation_id) as effect_3m,
-        last_value(effect_3m_sustained order by anchor, start_date, participation_id) as effect_3m_sustained,
-        last_value(effect_7m order by anchor, start_date, participation_id) as effect_7m
-    from period
-    group by municipality_code, scope, yearly, month_number, from_start, citizen_id
+        citizen_id,
+        date_part('year', end_date) * 12 + date_part('month', end_date) - 1 as month_number,
+        max(end_order) as end_order
+    from scoped
+    where end_date is not null
+    group by municipality_code, scope, citizen_id, date_part('year', end_date) * 12 + date_part('month', end_date) - 1
 ),
-outcome as (
-    select municipality_code, scope, yearly, month_number, 'effect_1m' as indicator, effect_1m as outcome
-    from citizen where not from_start
+started as (
+    select
+        municipality_code,
+        scope,
+        citizen_id,
+        date_part('year', start_date) * 12 + date_part('month', start_date) - 1 as month_number,
+        max(start_order) as start_order
+    from scoped
+    group by municipality_code, scope, citizen_id, date_part('year', start_date) * 12 + date_part('month', start_date) - 1
+),
+ended_in as (
+    select municipality_code, scope, false as yearly, month_number, end_order from ended
     union all
-    select municipality_code, scope, yearly, month_number, 'effect_3m' as indicator, effect_3m as outcome
-    from citizen where not from_start
+    select municipality_code, scope, true as yearly, month_number / 12 * 12 + 11 as month_number, max(end_order) as end_order
+    from ended
+    group by municipality_code, scope, citizen_id, month_number / 12 * 12 + 11
+),
+started_in as (
+    select municipality_code, scope, false as yearly, month_number, start_order from started
     union all
-    select municipality_code, scope, yearly, month_number, 'effect_3m_sustained' as indicator, effect_3m_sustained as outcome
-    from citizen where not from_start
+    select municipality_code, scope, true as yearly, month_number / 12 * 12 + 11 as month_number, max(start_order) as start_order
+    from started
+    group by municipality_code, scope, citizen_id, month_number / 12 * 12 + 11
+),
+counted as (
+    select
+        e.municipality_code,
+        e.scope,
+        e.yearly,
+        e.month_number,
+        count(*) filter (where p.effect_1m = 'success') as success_1m,
+        count(*) filter (where p.effect_1m in ('success', 'failure')) as n_1m,
+        count(*) filter (where p.effect_3m = 'success') as success_3m,
+        count(*) filter (where p.effect_3m in ('success', 'failure')) as n_3m,
+        count(*) filter (where p.effect_3m_sustained = 'success') as success_sustained,
+        count(*) filter (where p.effect_3m_sustained in ('success', 'failure')) as n_sustained
+    from ended_in as e
+    join participation as p on p.municipality_code = e.municipality_code and p.end_order = e.end_order
+    group by e.municipality_code, e.scope, e.yearly, e.month_number
+),
+counted_7m as (
+    select
+        s.municipality_code,
+        s.scope,
+        s.yearly,
+        s.month_number,
+        count(*) filter (where p.effect_7m = 'success') as success_7m,
+        count(*) filter (where p.effect_7m in ('success', 'failure')) as n_7m
+    from started_in as s
+    join participation as p on p.municipality_code = s.municipality_code and p.start_order = s.start_order
+    group by s.municipality_code, s.scope, s.yearly, s.month_number
+),
+effect as (
+    select municipality_code, 'effect_1m' as indicator, scope, yearly, month_number, success_1m as successes, n_1m as n
+    from counted
     union all
-    select municipality_code, scope, yearly, month_number, 'effect_7m' as indicator, effect_7m as outcome
-    from citizen where from_start
+    select municipality_code, 'effect_3m' as indicator, scope, yearly, month_number, success_3m as successes, n_3m as n
+    from counted
+    union all
+    select municipality_code, 'effect_3m_sustained' as indicator, scope, yearly, month_number, success_sustained as successes,
+        n_sustained as n
+    from counted
+    union all
+    select municipality_code, 'effect_7m' as indicator, scope, yearly, month_number, success_7m as successes, n_7m as n
+    from counted_7m
 )
 select
     municipality_code,  -- Municipality.
@@ -79,7 +118,6 @@ select
     scope as unit_id,  -- Unit with a goal; empty for the whole municipality.
     yearly,  -- Whether it counts a year rather than a month.
     month_number,  -- Year times twelve plus month less one, of the anchor; a year has the number of its December.
-    count(*) filter (where outcome = 'success') as successes,  -- Citizens self-supporting.
-    count(*) filter (where outcome in ('success', 'failure')) as n  -- Citizens whose outcome is known.
-from outcome
-group by municipality_code, indicator, scope, yearly, month_number
+    successes,  -- Citizens self-supporting.
+    n  -- Citizens whose outcome is known.
+from effect

@@ -12,31 +12,46 @@ with last_period as (
     from core.overview_period
     group by municipality_code
 ),
+-- The place of a participation among the municipality's, by start and by end: what is latest is then a maximum of numbers.
 participation as (
     select
         o.municipality_code,
         o.offer_id,
         o.target_group,
         o.citizen_id,
-        o.participation_id,
         o.start_date,
         o.end_date,
         o.age_group,
         o.prior_weeks,
         o.effect_1m,
         o.effect_3m,
-        c.exit_date,
         date_part('year', o.start_date) * 2 + (date_part('month', o.start_date) - 1) / 6 as start_half,
         date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6 as end_half,
-        l.half_number as last_half
+        l.half_number as last_half,
+        row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
+        row_number() over (
+            partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
+        ) as end_order
     from core.participation_outcome as o
     join last_period as l on l.municipality_code = o.municipality_code
-    left join core.citizen as c on c.citizen_id = o.citizen_id
 ),
 -- One row for each half-year in which the participation runs on some day.
 running as (
-    select *, unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        citizen_id,
+        start_date,
+        end_date,
+        end_half,
+        start_order,
+        end_order,
+        unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
     from participation
+),
+gone as (
+    select citizen_id, exit_date from core.citizen where exit_date is not null
 ),
 -- A citizen counts once in a cell: the latest start says what was known before, the latest end what came after.
 group_member as (
@@ -49,29 +64,17 @@ group_member as (
         bool_or(
             r.start_date <= d.stock_day
             and (r.end_date is null or r.end_date >= d.stock_day)
-            and (r.exit_date is null or r.exit_date > d.stock_day)
+            and (g.exit_date is null or g.exit_date > d.stock_day)
         ) as in_offer,
-        max(r.start_date) as start_date,
-        last_value(r.participation_id order by r.start_date, r.participation_id) as started_id,
-        last_value(r.age_group order by r.start_date, r.participation_id) as age_group,
-        last_value(r.prior_weeks order by r.start_date, r.participation_id) as prior_weeks,
-        max(r.end_date) filter (where r.end_half = r.half_number) as end_date,
-        last_value(r.start_date order by r.end_date, r.start_date, r.participation_id)
-            filter (where r.end_half = r.half_number) as ended_start_date,
-        last_value(r.participation_id order by r.end_date, r.start_date, r.participation_id)
-            filter (where r.end_half = r.half_number) as ended_id,
-        last_value(r.effect_1m order by r.end_date, r.start_date, r.participation_id)
-            filter (where r.end_half = r.half_number) as effect_1m,
-        last_value(r.effect_3m order by r.end_date, r.start_date, r.participation_id)
-            filter (where r.end_half = r.half_number) as effect_3m
+        max(r.start_order) as start_order,
+        max(case when r.end_half = r.half_number then r.end_order end) as end_order
     from running as r
     join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
+    left join gone as g on g.citizen_id = r.citizen_id
     group by r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id
 ),
 member as (
-    select
-        municipality_code, half_number, offer_id, target_group,
-        in_offer, age_group, prior_weeks, end_date, effect_1m, effect_3m
+    select municipality_code, half_number, offer_id, target_group, in_offer, start_order, end_order
     from group_member
     union all
     select
@@ -80,36 +83,35 @@ member as (
         offer_id,
         'all' as target_group,
         bool_or(in_offer) as in_offer,
-        last_value(age_group order by start_date, started_id) as age_group,
-        last_value(prior_weeks order by start_date, started_id) as prior_weeks,
-        max(end_date) as end_date,
-        last_value(effect_1m order by end_date, ended_start_date, ended_id) filter (where end_date is not null) as effect_1m,
-        last_value(effect_3m order by end_date, ended_start_date, ended_id) filter (where end_date is not null) as effect_3m
+        max(start_order) as start_order,
+        max(end_order) as end_order
     from group_member
     group by municipality_code, half_number, offer_id, citizen_id
 ),
 counted as (
     select
-        municipality_code,
-        half_number,
-        offer_id,
-        target_group,
+        m.municipality_code,
+        m.half_number,
+        m.offer_id,
+        m.target_group,
         count(*) as participants,
-        count(*) filter (where in_offer) as in_offer,
-        count(end_date) as finished,
-        count(*) filter (where age_group = '<30') as under_30,
-        count(*) filter (where age_group = '30+') as aged_30_plus,
-        count(*) filter (where age_group = 'unknown') as age_unknown,
-        avg(prior_weeks) as prior_weeks_mean,
-        median(prior_weeks) as prior_weeks_median,
-        count(*) filter (where effect_1m = 'success') as success_1m,
-        count(*) filter (where effect_1m in ('success', 'failure')) as effect_1m_n,
-        count(*) filter (where effect_3m = 'success') as success_3m,
-        count(*) filter (where effect_3m in ('success', 'failure')) as effect_3m_n,
-        count(*) filter (where effect_3m = 'pending') as pending,
-        count(*) filter (where effect_3m = 'lost') as lost
-    from member
-    group by municipality_code, half_number, offer_id, target_group
+        count(*) filter (where m.in_offer) as in_offer,
+        count(m.end_order) as finished,
+        count(*) filter (where s.age_group = '<30') as under_30,
+        count(*) filter (where s.age_group = '30+') as aged_30_plus,
+        count(*) filter (where s.age_group = 'unknown') as age_unknown,
+        avg(s.prior_weeks) as prior_weeks_mean,
+        median(s.prior_weeks) as prior_weeks_median,
+        count(*) filter (where e.effect_1m = 'success') as success_1m,
+        count(*) filter (where e.effect_1m in ('success', 'failure')) as effect_1m_n,
+        count(*) filter (where e.effect_3m = 'success') as success_3m,
+        count(*) filter (where e.effect_3m in ('success', 'failure')) as effect_3m_n,
+        count(*) filter (where e.effect_3m = 'pending') as pending,
+        count(*) filter (where e.effect_3m = 'lost') as lost
+    from member as m
+    join participation as s on s.municipality_code = m.municipality_code and s.start_order = m.start_order
+    left join participation as e on e.municipality_code = m.municipality_code and e.end_order = m.end_order
+    group by m.municipality_code, m.half_number, m.offer_id, m.target_group
 ),
 answer as (
     select municipality_code, offer_id, target_group, invited_date, answered_date, satisfaction

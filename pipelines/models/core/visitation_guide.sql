@@ -8,7 +8,16 @@
 --     and coalesce(workplace_share, 0) between 0 and 1 and coalesce(satisfaction_share, 0) between 0 and 1 and
 --     coalesce(closer_to_job_share, 0) between 0 and 1
 with horizon as (
-    select municipality_code, complete_through from core.horizon where entity = 'benefit_spell'
+    select
+        municipality_code,
+        complete_through,
+        add_months(add_months(complete_through, -3), -12) as after_3m,
+        add_months(complete_through, -3) as until_3m,
+        add_months(add_months(complete_through, -7), -12) as after_7m,
+        add_months(complete_through, -7) as until_7m,
+        add_months(complete_through, -12) as after_12m
+    from core.horizon
+    where entity = 'benefit_spell'
 ),
 reported as (
     select municipality_code from core.horizon where entity = 'survey_response'
@@ -25,19 +34,13 @@ participation as (
         p.workplace,
         o.effect_3m_sustained,
         o.effect_7m,
-        h.complete_through,
-        (
-            o.end_date > add_months(add_months(h.complete_through, -3), -12)
-            and o.end_date <= add_months(h.complete_through, -3)
-        ) as in_3m,
-        (
-            o.start_date > add_months(add_months(h.complete_through, -7), -12)
-            and o.start_date <= add_months(h.complete_through, -7)
-        ) as in_7m,
-        (o.end_date > add_months(h.complete_through, -12) and o.end_date <= h.complete_through) as in_12m
+        o.end_date > h.after_3m and o.end_date <= h.until_3m as in_3m,
+        o.start_date > h.after_7m and o.start_date <= h.until_7m as in_7m,
+        o.end_date > h.after_12m and o.end_date <= h.complete_through as in_12m
     from core.participation_outcome as o
+    join horizon as h on h.municipality_code = o.municipality_code
     join core.participation as p on p.participation_id = o.participation_id
-    left join horizon as h on h.municipality_code = o.municipality_code
+    where o.end_date > h.after_3m or o.start_date > h.after_7m
 ),
 recent as (
     select municipality_code, offer_id, target_group, citizen_id, participation_id, start_date, end_date,
@@ -81,15 +84,19 @@ counted as (
     group by municipality_code, offer_id, target_group
 ),
 ever as (
-    select distinct municipality_code, offer_id, target_group, complete_through from participation
-    union all
-    select distinct municipality_code, offer_id, 'all' as target_group, complete_through from participation
+    select o.municipality_code, o.offer_id, o.target_group, h.complete_through
+    from (
+        select distinct municipality_code, offer_id, target_group from core.participation_outcome
+        union all
+        select distinct municipality_code, offer_id, 'all' as target_group from core.participation_outcome
+    ) as o
+    left join horizon as h on h.municipality_code = o.municipality_code
 ),
 answer as (
     select a.municipality_code, a.offer_id, a.target_group, a.satisfaction, a.closer_to_job
     from core.survey_answer as a
     join horizon as h on h.municipality_code = a.municipality_code
-    where a.answered_date > add_months(h.complete_through, -12) and a.answered_date <= h.complete_through
+    where a.answered_date > h.after_12m and a.answered_date <= h.complete_through
 ),
 answered as (
     select

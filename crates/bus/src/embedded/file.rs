@@ -56,7 +56,7 @@ pub(super) struct LogFile {
     // Before the lock: fields drop in order, and the file is closed before another process may open it.
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl LogFile {
@@ -126,6 +126,19 @@ impl LogFile {
     }
 }
 
+/// The hold on `log.lock`.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would not do: a child process being started holds a copy of the file until it runs.
+    fn drop(&mut self) {
+        if let Err(err) = self.0.unlock() {
+            tracing::warn!(error = %err, "log.lock is released when this process ends");
+        }
+    }
+}
+
 /// A connection that only reads, for one consumer.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -145,7 +158,7 @@ pub(super) fn failed(err: rusqlite::Error) -> Error {
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File> {
+fn take_lock(directory: &Path) -> Result<Lock> {
     let path = directory.join("log.lock");
     let unusable = |err: std::io::Error| {
         Error::Settings(format!(
@@ -183,7 +196,7 @@ fn take_lock(directory: &Path) -> Result<File> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(unusable)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,7 +10,7 @@ use crate::{
         up::{land as keep_landing, tell_source, until_interrupted},
     },
     output,
-    settings::Settings,
+    settings::{Mistake, Settings},
     wiring,
 };
 
@@ -44,7 +43,7 @@ pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
 
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<u8> {
     if settings.serve.users.is_empty() {
-        bail!("no users: nobody could connect; set one under [serve.users] in pejl.toml or as PEJL_SERVE__USERS__NAME");
+        return Err(Mistake(serve::NO_USERS.to_owned()).into());
     }
     let lake = wiring::open_lake(&settings)?;
     let warehouse = wiring::open_warehouse(&settings, &lake).await?;

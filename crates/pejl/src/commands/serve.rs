@@ -8,16 +8,16 @@ use warehouse::Warehouse;
 
 use crate::settings::Settings;
 
-/// Starts the server and says where it listens.
+/// How to make a user, for whoever has none.
+pub(crate) const NO_USERS: &str = "no users, so SQL is not served; set one under [serve.users] in pejl.toml or as PEJL_SERVE__USERS__NAME";
+
+/// Starts the server. There must be users: one that nobody can log in to helps nobody.
 pub(crate) async fn start(
     settings: &Settings,
     warehouse: &Warehouse,
     stop: CancellationToken,
 ) -> anyhow::Result<Serving> {
     let serve = &settings.serve;
-    if serve.users.is_empty() {
-        tracing::warn!("no users: nobody can connect; set one under [serve.users] in pejl.toml or as PEJL_SERVE__USERS__NAME");
-    }
     let users = serve
         .users
         .iter()

@@ -47,8 +47,14 @@ pub(crate) async fn everything(
 ) -> anyhow::Result<u8> {
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
-    let serving = serve::start(settings, &warehouse, serving_stop.clone()).await?;
-    serving_on(serving.addr)?;
+    let serving = if settings.serve.users.is_empty() {
+        output::line(serve::NO_USERS)?;
+        None
+    } else {
+        let serving = serve::start(settings, &warehouse, serving_stop.clone()).await?;
+        serving_on(serving.addr)?;
+        Some(serving)
+    };
     let landing_stop = CancellationToken::new();
     let building_stop = CancellationToken::new();
     let landing = spawn_until_failure(
@@ -72,7 +78,9 @@ pub(crate) async fn everything(
     building_stop.cancel();
     let built = building.await.context("building")?;
     serving_stop.cancel();
-    serving.task.await.context("serving")?;
+    if let Some(serving) = serving {
+        serving.task.await.context("serving")?;
+    }
     reading?;
     landed?;
     built?;

@@ -27,6 +27,7 @@ use crate::variables::{SERVER_VERSION, Variables};
 
 /// Answers null.
 const UNKNOWN: &[&str] = &[
+    "json_build_object",
     "shobj_description",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
@@ -150,6 +151,7 @@ pub(crate) fn register(session: &Session, pid: i32) {
     add(ctx, ARRAY_TO_STRING, DataType::Utf8, array_to_string);
     add(ctx, "format", DataType::Utf8, format);
     about_path(ctx, served);
+    about_types(ctx, served);
     about_oids(ctx, served);
     about_settings(ctx, session.variables_handle());
 }
@@ -192,6 +194,20 @@ fn about_path(ctx: &SessionContext, served: &Served) {
         let names = strings(args.first(), rows)?;
         let oids = names.iter().map(|name| name.and_then(|name| here.relation(name)).map(i64::from));
         Ok(Arc::new(oids.collect::<Int64Array>()))
+    });
+}
+
+fn about_types(ctx: &SessionContext, served: &Served) {
+    let types = served.0.library.types.clone();
+    add(ctx, "to_regtype", DataType::Int64, move |args, rows| {
+        let names = strings(args.first(), rows)?;
+        let known = strings(types.column_by_name("typname"), 0)?;
+        let oids = numbers(types.column_by_name("oid"), 0)?;
+        let found = |name: &str| {
+            let named = crate::parameters::type_named(name).map(|kind| kind.oid().cast_signed());
+            named.or_else(|| known.iter().position(|typname| typname == Some(name)).map(|at| oids.value(at)))
+        };
+        Ok(Arc::new(names.iter().map(|name| name.and_then(found).map(i64::from)).collect::<Int64Array>()))
     });
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
@@ -35,6 +36,8 @@ type Static = PgCatalogSchemaProvider<Arc<dyn CatalogProviderList>, EmptyContext
 
 /// The tables every PostgreSQL has alike; read once for all sessions.
 pub(crate) struct Library {
+    /// `pg_type` with `typreceive` as the oid by which Npgsql joins it to `pg_proc`, not as the name.
+    types: RecordBatch,
     tables: Arc<PgCatalogStaticTables>,
     provider: Static,
 }
@@ -43,10 +46,11 @@ impl Library {
     pub(crate) fn load() -> Result<Arc<Library>, ServeError> {
         let broken = |cause: &dyn fmt::Display| ServeError::Catalogue(cause.to_string());
         let tables = Arc::new(PgCatalogStaticTables::try_new().map_err(|cause| broken(&cause))?);
+        let types = relations::pg_type(&tables).map_err(|cause| broken(&cause))?;
         let nothing: Arc<dyn CatalogProviderList> = Arc::new(MemoryCatalogProviderList::new());
         let provider = Static::try_new(nothing, Arc::clone(&tables), EmptyContextProvider)
             .map_err(|cause| broken(&cause))?;
-        Ok(Arc::new(Library { tables, provider }))
+        Ok(Arc::new(Library { types, tables, provider }))
     }
 }
 

@@ -2,12 +2,17 @@
 //!
 //! Columns: <https://www.postgresql.org/docs/16/catalogs.html>.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::catalog::TableProvider;
+use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema};
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::Result;
 use datafusion_postgres::arrow_pg::datatypes::field_into_pg_type;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::oid_field::{kind, oid_field};
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{ArrowTable, PgCatalogStaticTables};
 use pgwire::api::Type;
 
 use super::sheet::Sheet;
@@ -28,9 +33,11 @@ pub(super) const OWN: &[&str] = &[
     "pg_authid",
     "pg_class",
     "pg_collation",
+    "pg_constraint",
     "pg_cursors",
     "pg_database",
     "pg_description",
+    "pg_index",
     "pg_indexes",
     "pg_locks",
     "pg_matviews",
@@ -43,6 +50,7 @@ pub(super) const OWN: &[&str] = &[
     "pg_statio_user_tables",
     "pg_tables",
     "pg_timezone_names",
+    "pg_type",
     "pg_user",
     "pg_user_mappings",
     "pg_views",
@@ -51,6 +59,10 @@ pub(super) const OWN: &[&str] = &[
 /// A relation of `pg_catalog`, if it is one of [`OWN`].
 pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let sheet = match name {
+        "pg_type" => {
+            let types = &served.0.library.types;
+            return Ok(Some(Arc::new(MemTable::try_new(types.schema(), vec![vec![types.clone()]])?)));
+        }
         "pg_class" => pg_class(&*served.snapshot().await),
         "pg_attribute" => pg_attribute(&*served.snapshot().await),
         "pg_namespace" => pg_namespace(&Snapshot::names(served)),
@@ -61,6 +73,8 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
         "pg_roles" | "pg_authid" | "pg_user" => roles(served),
         "pg_settings" => pg_settings(served),
         "pg_collation" => pg_collation(),
+        "pg_constraint" => pg_constraint(),
+        "pg_index" => pg_index(),
         "pg_views" => none(&["schemaname", "viewname", "viewowner", "definition"]),
         "pg_matviews" => none(&["schemaname", "matviewname", "matviewowner", "tablespace", "definition"])
             .bool("hasindexes", false)
@@ -88,6 +102,32 @@ fn none(texts: &[&str]) -> Sheet {
     texts.iter().fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
 }
 
+/// The library's `pg_type`, with receive functions by oid.
+pub(super) fn pg_type(library: &PgCatalogStaticTables) -> Result<RecordBatch> {
+    let whole = |table: &ArrowTable| concat_batches(&table.schema(), table.data());
+    let (types, functions) = (whole(&library.pg_type)?, whole(&library.pg_proc)?);
+    let column = |batch: &RecordBatch, name: &str, kind: &DataType| -> Result<ArrayRef> {
+        Ok(cast(batch.column(batch.schema().index_of(name)?), kind)?)
+    };
+    let names = column(&functions, "proname", &DataType::Utf8)?;
+    let oids = column(&functions, "oid", &DataType::Int32)?;
+    let known: HashMap<&str, i32> = names
+        .as_string::<i32>()
+        .iter()
+        .zip(oids.as_primitive::<Int32Type>().iter())
+        .filter_map(|(name, oid)| Some((name?, oid?)))
+        .collect();
+    let received = column(&types, "typreceive", &DataType::Utf8)?;
+    let received: Int32Array =
+        received.as_string::<i32>().iter().map(|name| Some(name.and_then(|name| known.get(name).copied()).unwrap_or(0))).collect();
+    let at = types.schema().index_of("typreceive")?;
+    let mut fields: Vec<FieldRef> = types.schema().fields().iter().cloned().collect();
+    fields[at] = Arc::new(oid_field("typreceive", kind::REGPROC, true));
+    let mut columns = types.columns().to_vec();
+    columns[at] = Arc::new(received);
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 /// Text is compared byte by byte. Releases name the locale's column differently; clients go by the release they know.
 fn pg_collation() -> Sheet {
     Sheet::of(2)
@@ -104,6 +144,37 @@ fn pg_collation() -> Sheet {
         .no_text("colllocale")
         .no_text("collicurules")
         .no_text("collversion")
+}
+
+/// There are no constraints; tools join their columns all the same.
+fn pg_constraint() -> Sheet {
+    let texts = ["conname", "contype", "confupdtype", "confdeltype", "confmatchtype", "conbin"];
+    let oids = ["oid", "connamespace", "conrelid", "contypid", "conindid", "conparentid", "confrelid"];
+    let flags =
+        ["condeferrable", "condeferred", "convalidated", "conenforced", "conislocal", "connoinherit", "conperiod"];
+    let sheet = oids.iter().fold(none(&texts), |sheet, name| sheet.oid(name, 0));
+    let sheet = flags.iter().fold(sheet, |sheet, name| sheet.bool(name, false)).short("coninhcount", 0);
+    let keys = ["conkey", "confkey", "confdelsetcols"];
+    let sheet = keys.iter().fold(sheet, |sheet, name| sheet.no_numbers(name, &DataType::Int16));
+    let operators = ["conpfeqop", "conppeqop", "conffeqop", "conexclop"];
+    operators.iter().fold(sheet, |sheet, name| sheet.no_numbers(name, &DataType::Int32))
+}
+
+/// There are no indexes.
+fn pg_index() -> Sheet {
+    let flags = [
+        "indisunique", "indnullsnotdistinct", "indisprimary", "indisexclusion", "indimmediate", "indisclustered",
+        "indisvalid", "indcheckxmin", "indisready", "indislive", "indisreplident",
+    ];
+    let sheet = none(&["indexprs", "indpred"]).oid("indexrelid", 0).oid("indrelid", 0);
+    let sheet = sheet.short("indnatts", 0).short("indnkeyatts", 0);
+    flags
+        .iter()
+        .fold(sheet, |sheet, name| sheet.bool(name, false))
+        .no_numbers("indkey", &DataType::Int16)
+        .no_numbers("indoption", &DataType::Int16)
+        .no_numbers("indcollation", &DataType::Int32)
+        .no_numbers("indclass", &DataType::Int32)
 }
 
 fn pg_class(snapshot: &Snapshot) -> Sheet {
@@ -186,7 +257,7 @@ fn pg_attribute(snapshot: &Snapshot) -> Sheet {
 
 /// The PostgreSQL type under which a column is served.
 pub(super) fn type_of(field: &FieldRef) -> Type {
-    let schema = arrow::datatypes::Schema::new(vec![Arc::clone(field)]);
+    let schema = Schema::new(vec![Arc::clone(field)]);
     shape::Shape::of(&schema, &[], "UTC")
         .ok()
         .and_then(|shape| shape.schema().fields().first().cloned())

@@ -108,6 +108,13 @@ impl Sheet {
         self.with(Field::new(name, DataType::List(item), true), Arc::new(array))
     }
 
+    /// Null arrays of numbers.
+    pub(crate) fn no_numbers(self, name: &str, kind: &DataType) -> Sheet {
+        let item = Arc::new(Field::new("item", kind.clone(), true));
+        let array = ListArray::new_null(Arc::clone(&item), self.rows);
+        self.with(Field::new(name, DataType::List(item), true), Arc::new(array))
+    }
+
     pub(crate) fn table(self) -> Result<Arc<dyn TableProvider>> {
         let schema = Arc::new(Schema::new(self.fields));
         let batch = RecordBatch::try_new(Arc::clone(&schema), self.arrays)?;

@@ -26,10 +26,9 @@ impl VisitorMut for Rewrite {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        if let SetExpr::Select(select) = query.body.as_mut()
-            && let Some(condition) = &mut select.selection
-        {
-            let _ = VisitMut::visit(condition, &mut ForgetCorrelated);
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            let _ = VisitMut::visit(&mut select.projection, &mut ForgetCorrelated);
+            let _ = VisitMut::visit(&mut select.selection, &mut ForgetCorrelated);
         }
         ControlFlow::Continue(())
     }
@@ -41,6 +40,13 @@ impl VisitorMut for Rewrite {
                 // The library keeps pg_statistic_ext.stxkind as text; the table is empty.
                 "array_contains" if first_column(&function.args).as_deref() == Some("stxkind") => {
                     *expr = Expr::Value(Value::Boolean(false).with_empty_span());
+                }
+                // Over keys of constraints and indexes, of which there are none.
+                "generate_subscripts" => {
+                    function.name = ObjectName::from(vec![Ident::new("unnest")]);
+                    if let FunctionArguments::List(list) = &mut function.args {
+                        list.args.truncate(1);
+                    }
                 }
                 "array_to_string" => function.name = ObjectName::from(vec![Ident::new(ARRAY_TO_STRING)]),
                 _ => {}
@@ -54,7 +60,7 @@ impl VisitorMut for Rewrite {
     }
 }
 
-/// Replaces correlated scalar subqueries in a condition by null.
+/// Replaces correlated scalar subqueries in columns and conditions by null.
 struct ForgetCorrelated;
 
 impl VisitorMut for ForgetCorrelated {

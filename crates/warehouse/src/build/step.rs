@@ -178,7 +178,11 @@ impl Step<'_> {
             Err(Error::Lake(err)) if err.is_retryable() => Err(Error::Lake(err)),
             Err(err) => {
                 (self.builder.observe)(BuildEvent::Failed { model: table });
-                Ok(Outcome::Failed(err.to_string()))
+                Ok(Outcome::Failed(match err {
+                    // An error of the query comes back from writing its rows; the table is known here.
+                    Error::Lake(lake::Error::Rows { reason, .. }) => reason,
+                    err => err.to_string(),
+                }))
             }
         }
     }

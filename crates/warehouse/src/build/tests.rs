@@ -57,10 +57,16 @@ impl World {
         self.open_with(WarehouseSettings::default()).await
     }
 
+    async fn try_open(&self, settings: WarehouseSettings) -> Result<Warehouse> {
+        Warehouse::open(self.lake.clone(), &self.models(), settings).await
+    }
+
     async fn open_with(&self, settings: WarehouseSettings) -> Warehouse {
-        Warehouse::open(self.lake.clone(), &self.models(), settings)
-            .await
-            .unwrap()
+        self.try_open(settings).await.unwrap()
+    }
+
+    async fn try_open(&self, settings: WarehouseSettings) -> Result<Warehouse> {
+        Warehouse::open(self.lake.clone(), &self.models(), settings).await
     }
 
     /// Lands units: id, name; no name deletes.
@@ -397,7 +403,7 @@ async fn a_model_that_cannot_be_computed_stops_those_that_read_it_and_no_others(
     );
     assert_eq!(told[1], "mart.total: not built, it reads mart.names");
     assert!(
-        told[2].contains("mart/typo.sql:4: ") && told[2].contains("unitt_id"),
+        told[2].contains("mart/typo.sql:4:3: ") && told[2].contains("unitt_id"),
         "{told:?}"
     );
     assert!(
@@ -549,7 +555,9 @@ async fn a_build_within_little_memory_goes_to_disk() {
     let world = World::new();
     let spill = world.folder.path().join("spill");
     std::fs::create_dir_all(&spill).unwrap();
-    let name = "x".repeat(200);
+    let nowhere = world.folder.path().join("file");
+    std::fs::write(&nowhere, "not a folder").unwrap();
+    let name = "x".repeat(600);
     let ids: Vec<String> = (0..60_000)
         .map(|it| format!("unit {}", it * 7919 % 60_000))
         .collect();
@@ -558,17 +566,52 @@ async fn a_build_within_little_memory_goes_to_disk() {
         .map(|it| (it.as_str(), Some(name.as_str())))
         .collect();
     world.land_units(&units).await;
-    let settings = WarehouseSettings {
-        memory_limit: Some(48 << 20),
+    let settings = |spill| WarehouseSettings {
+        memory_limit: Some(24 << 20),
         spill: Some(spill),
         threads: 1,
         models_at_once: 1,
         ..WarehouseSettings::default()
     };
-    let warehouse = world.open_with(settings).await;
+    let told = match world.try_open(settings(nowhere)).await {
+        Ok(warehouse) => format!("{:?}", warehouse.build(&quiet).await.unwrap().failures()),
+        Err(err) => err.to_string(),
+    };
+    assert!(
+        told.contains("spill") || told.contains("core.unit"),
+        "it needs the disk: {told}"
+    );
+    let warehouse = world.open_with(settings(spill)).await;
     assert_eq!(warehouse.build(&quiet).await.unwrap().failures(), []);
     assert_eq!(
         ask(&warehouse, "select count(*) from core.unit").await,
         "60000"
+    );
+}
+
+#[tokio::test]
+async fn one_query_reads_one_publication() {
+    let world = World::new();
+    world.write("names.sql", NAMES);
+    world.land_units(&[("u1", Some("a"))]).await;
+    let warehouse = world.open().await;
+    warehouse.build(&quiet).await.unwrap();
+    let session = warehouse.session().await.unwrap();
+    let schema = session.catalog("pejl").unwrap().schema("mart").unwrap();
+    let count = async |table| session.read_table(table).unwrap().count().await.unwrap();
+    let before = warehouse.publication().await.unwrap().unwrap();
+    world.land_units(&[("u2", Some("b"))]).await;
+    warehouse.build(&quiet).await.unwrap();
+    // A query has named its first table when the next publication comes.
+    let first = schema.table("names").await.unwrap().unwrap();
+    let next = Publication { id: 3, ..before };
+    assert!(publication::publish(&world.lake, &next).await.unwrap());
+    let second = schema.table("names").await.unwrap().unwrap();
+    assert_eq!(count(first).await, 2);
+    assert_eq!(count(second).await, 2, "as the first one of its query");
+    assert_eq!(
+        rows(&session, "select count(*) from names").await.unwrap(),
+        "1",
+        "the next query"
     );
 }

@@ -17,7 +17,7 @@ use crate::publication::{self, Publication};
 
 /// How long a query may take to name its tables. A statement that is planned and never run leaves its
 /// pin behind; after this a later one looks again.
-const PLANNING: Duration = Duration::from_secs(2);
+const PLANNING: Duration = Duration::from_secs(5);
 
 /// The publication last seen, shared by all sessions.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ pub(crate) struct Pin {
     lake: Lake,
     current: Arc<Current>,
     /// What the query now being planned reads, and when its first table was named.
-    pinned: Mutex<Option<(Instant, Option<Arc<Publication>>)>>,
+    pinned: Mutex<Option<(Instant, Arc<Publication>)>>,
 }
 
 impl Pin {
@@ -64,22 +64,22 @@ impl Pin {
         }
     }
 
-    fn held(&self) -> Option<Option<Arc<Publication>>> {
+    fn held(&self) -> Option<Arc<Publication>> {
         let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, publication) = pinned.as_ref()?;
-        (at.elapsed() < PLANNING).then(|| publication.as_ref().map(Arc::clone))
+        (at.elapsed() < PLANNING).then(|| Arc::clone(publication))
     }
 
-    fn set(&self, to: Option<(Instant, Option<Arc<Publication>>)>) {
+    fn set(&self, to: Option<(Instant, Arc<Publication>)>) {
         *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 
     async fn publication(&self) -> crate::Result<Option<Arc<Publication>>> {
         if let Some(held) = self.held() {
-            return Ok(held);
+            return Ok(Some(held));
         }
         let found = self.current.look(&self.lake).await?;
-        self.set(Some((Instant::now(), found.as_ref().map(Arc::clone))));
+        self.set(found.as_ref().map(|it| (Instant::now(), Arc::clone(it))));
         Ok(found)
     }
 }
@@ -105,6 +105,10 @@ impl Versions for Pin {
         }
         let publication = self.publication().await?;
         let version = publication.and_then(|it| it.tables.get(table).copied());
+        if version.is_none() {
+            // The query is about to fail; the one that tries again looks anew.
+            self.set(None);
+        }
         Ok(version.map(At::Version))
     }
 }

@@ -28,7 +28,7 @@ lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licence
 	else echo "lint: cargo-deny is not installed, licences and bans not checked (cargo install cargo-deny)" >&2; fi
 
 bench: tools-build ## Measured figures, each as a ratio against a named rival in the same run
-	@cargo bench --workspace $(BENCH)
+	@cargo bench --package bus $(BENCH)
 
 build: tools-build
 	@echo "make: building pejl (the first time takes about 20 minutes on two cores)"

@@ -96,7 +96,8 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     async fn range(&self, topic: &str, partition: i32) -> Result<Range>;
     /// A transactional writer. Opening one with the same `task` fences every earlier holder.
     async fn producer(&self, task: &str) -> Result<Box<dyn Producer>>;
-    /// The position last committed for `source`, read committed.
+    /// The position last committed for `source`, read committed. On Kafka this waits while another commit is under way, because
+    /// that could hide a later position.
     async fn position(&self, source: &str) -> Result<Option<Position>>;
     /// All committed positions, by source name.
     async fn positions(&self) -> Result<Vec<(String, Position)>>;
@@ -114,7 +115,8 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 pub trait Producer: Send {
     /// Adds records to the open transaction, opening one if needed. Nothing is visible yet.
     async fn send(&mut self, topic: &str, records: Vec<Record>) -> Result<()>;
-    /// Makes everything sent visible, together with the position of `source`; all or nothing.
+    /// Makes everything sent visible, together with the position of `source`; all or nothing. Readers and `range` see it at once,
+    /// unless (on Kafka) an earlier transaction of another task is still open in the partition.
     async fn commit(&mut self, position: Option<(&str, &Position)>) -> Result<()>;
     /// Forgets everything sent since the last commit; its offsets may stay empty.
     async fn abort(&mut self) -> Result<()>;

@@ -44,7 +44,9 @@ fn danish_date(text: &str) -> Cow<'_, str> {
             if year.len() == 4
                 && (1..=2).contains(&day.len())
                 && (1..=2).contains(&month.len())
-                && parts.iter().all(|it| it.bytes().all(|b| b.is_ascii_digit())) =>
+                && parts
+                    .iter()
+                    .all(|it| it.bytes().all(|b| b.is_ascii_digit())) =>
         {
             Cow::Owned(format!("{year}-{month:0>2}-{day:0>2}"))
         }
@@ -91,11 +93,7 @@ fn text_function(
             let arrays = ColumnarValue::values_to_arrays(args)?;
             let text = arrays[0].as_string::<i32>();
             let out: StringArray = (0..text.len())
-                .map(|row| {
-                    text.is_valid(row)
-                        .then(|| apply(text.value(row)))
-                        .flatten()
-                })
+                .map(|row| text.is_valid(row).then(|| apply(text.value(row))).flatten())
                 .collect();
             Ok(ColumnarValue::Array(Arc::new(out)))
         }),
@@ -123,7 +121,9 @@ mod tests {
         assert_eq!(danish_decimal("-1.234.567"), "-1234567");
         assert_eq!(danish_decimal("37"), "37");
         assert_eq!(danish_decimal(" 1234,5 "), "1234.5");
-        for same in ["7.5", "1.23,5", "12,", ",5", "", "mange", "1,2,3", "1234.567"] {
+        for same in [
+            "7.5", "1.23,5", "12,", ",5", "", "mange", "1,2,3", "1234.567",
+        ] {
             assert_eq!(danish_decimal(same), same);
         }
     }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, UInt64Array, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, UInt64Array,
+        new_null_array,
+    },
     compute::{concat, filter_record_batch, take_record_batch},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
@@ -137,8 +140,11 @@ impl Mapping {
                 Ok(compiled) => return Ok(compiled),
                 Err(Failure::NoColumn(name)) if padded.index_of(&name).is_err() => {
                     self.missing.insert(name.clone());
-                    let mut fields: Vec<Field> =
-                        padded.fields().iter().map(|it| it.as_ref().clone()).collect();
+                    let mut fields: Vec<Field> = padded
+                        .fields()
+                        .iter()
+                        .map(|it| it.as_ref().clone())
+                        .collect();
                     fields.push(Field::new(name, DataType::Utf8, true));
                     padded = Schema::new(fields);
                 }
@@ -153,7 +159,8 @@ impl Mapping {
     }
 
     fn compile_against(&self, source: &SchemaRef, padded: &Schema) -> Result<Compiled, Failure> {
-        let schema = DFSchema::try_from(padded.clone()).map_err(|err| Failure::of("columns", err))?;
+        let schema =
+            DFSchema::try_from(padded.clone()).map_err(|err| Failure::of("columns", err))?;
         let mut columns = Vec::new();
         let mut secret = BTreeSet::new();
         for field in &self.pipeline.entity.fields {
@@ -195,7 +202,10 @@ impl Mapping {
     }
 
     /// All columns over all rows; where that fails, row by row, so that one bad row stays alone.
-    #[expect(clippy::type_complexity, reason = "three parts of one answer, used once")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "three parts of one answer, used once"
+    )]
     fn evaluate(
         &self,
         compiled: &Compiled,
@@ -223,9 +233,8 @@ impl Mapping {
             }
         }
         let batch = match good.first() {
-            None => project(&compiled.columns, &rows.slice(0, 0)).map_err(|(field, err)| {
-                self.mistake(&format!("{field}: {}", plain(&err)))
-            })?,
+            None => project(&compiled.columns, &rows.slice(0, 0))
+                .map_err(|(field, err)| self.mistake(&format!("{field}: {}", plain(&err))))?,
             Some(first) => concat_by_column(&first.schema(), &good)?,
         };
         Ok((batch, Some(sources), failures))
@@ -255,8 +264,7 @@ impl Mapping {
                 .is_some_and(|it| it.pii == Pii::FreeText);
             if free_text && field.data_type() == &DataType::Utf8 {
                 let text = columns[index].as_string::<i32>();
-                let clean: StringArray =
-                    text.iter().map(|it| it.map(contract::scrub)).collect();
+                let clean: StringArray = text.iter().map(|it| it.map(contract::scrub)).collect();
                 columns[index] = Arc::new(clean);
             }
         }
@@ -333,7 +341,10 @@ fn keep(
         .and_then(|it| it.into_array(rows.num_rows()))
         .map_err(wrong)?;
     let mask: &BooleanArray = mask.as_boolean_opt().ok_or_else(|| {
-        Error::Settings(format!("{}: where: not a true/false expression", pipeline.name))
+        Error::Settings(format!(
+            "{}: where: not a true/false expression",
+            pipeline.name
+        ))
     })?;
     let kept = filter_record_batch(rows, mask).map_err(|err| wrong(err.into()))?;
     let numbers = (0..rows.num_rows())
@@ -346,7 +357,9 @@ fn with_origin(rows: &RecordBatch, origins: &[String]) -> Result<RecordBatch> {
     let origins: StringArray = origins.iter().map(Some).collect();
     let rows = append(rows, ORIGIN, Arc::new(origins))?;
     let read_at = Utc::now().to_rfc3339();
-    let read_at: StringArray = (0..rows.num_rows()).map(|_| Some(read_at.as_str())).collect();
+    let read_at: StringArray = (0..rows.num_rows())
+        .map(|_| Some(read_at.as_str()))
+        .collect();
     append(&rows, READ_AT, Arc::new(read_at))
 }
 
@@ -375,10 +388,8 @@ fn append(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatc
 fn concat_by_column(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
     let columns: Result<Vec<ArrayRef>, _> = (0..schema.fields().len())
         .map(|index| {
-            let parts: Vec<&dyn Array> = batches
-                .iter()
-                .map(|it| it.column(index).as_ref())
-                .collect();
+            let parts: Vec<&dyn Array> =
+                batches.iter().map(|it| it.column(index).as_ref()).collect();
             concat(&parts)
         })
         .collect();

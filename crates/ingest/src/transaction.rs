@@ -63,7 +63,12 @@ impl<'a> Transaction<'a> {
         let good = entity_records(
             entity,
             &coerced.batch,
-            |row| batch.origins.get(coerced.rows[row]).map_or("", String::as_str),
+            |row| {
+                batch
+                    .origins
+                    .get(coerced.rows[row])
+                    .map_or("", String::as_str)
+            },
             &self.stamp,
         )?;
         let mut aside = Vec::new();
@@ -202,7 +207,10 @@ impl<'a> Transaction<'a> {
             ("entity", self.pipeline.entity.name.clone()),
             ("period", self.period(&delivery.file_name)),
             // A file may be named after a citizen.
-            ("file_name", contract::scrub(&delivery.file_name).into_owned()),
+            (
+                "file_name",
+                contract::scrub(&delivery.file_name).into_owned(),
+            ),
             ("sha256", delivery.sha256.clone()),
             ("rows_read", self.counts.rows.to_string()),
             ("rows_accepted", self.counts.accepted.to_string()),
@@ -259,8 +267,14 @@ mod tests {
 
     #[test]
     fn periods_are_found_in_file_names() {
-        assert_eq!(period_in("fremmoede-2010-03.csv").as_deref(), Some("2010-03"));
-        assert_eq!(period_in("fremmoede_201012.csv").as_deref(), Some("2010-12"));
+        assert_eq!(
+            period_in("fremmoede-2010-03.csv").as_deref(),
+            Some("2010-03")
+        );
+        assert_eq!(
+            period_in("fremmoede_201012.csv").as_deref(),
+            Some("2010-12")
+        );
         assert_eq!(period_in("tilsyn 2010H1.csv").as_deref(), Some("2010H1"));
         assert_eq!(period_in("attendance.csv"), None);
         assert_eq!(period_in("120101.csv"), None);

@@ -1,6 +1,11 @@
 //! One read of a source: what becomes visible, what is set aside, and that it is all or nothing.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::{
     sync::{
@@ -171,7 +176,12 @@ impl Bench {
         let mut found = Vec::new();
         while (found.len() as i64) < expected {
             let polled = consumer.poll(100, Duration::from_secs(5)).await.unwrap();
-            assert!(!polled.is_empty(), "{}: {} of {expected}", topic.name, found.len());
+            assert!(
+                !polled.is_empty(),
+                "{}: {} of {expected}",
+                topic.name,
+                found.len()
+            );
             found.extend(polled.into_iter().flat_map(|it| it.records));
         }
         found
@@ -183,7 +193,12 @@ async fn good_rows_bad_rows_bookkeeping_and_position_arrive_together() {
     let bench = Bench::new().await;
     let report = bench.read(PIPELINE).await.unwrap();
     assert_eq!(
-        (report.rows, report.accepted, report.quarantined, report.transactions),
+        (
+            report.rows,
+            report.accepted,
+            report.quarantined,
+            report.transactions
+        ),
         (4, 2, 2, 1)
     );
     assert_eq!(bench.records("pejl.citizen").await.len(), 2);
@@ -201,12 +216,19 @@ async fn good_rows_bad_rows_bookkeeping_and_position_arrive_together() {
     aside.sort_by_key(|it| it["origin"].to_string());
     assert_eq!(aside[0]["origin"], "c.csv:3");
     assert_eq!(aside[0]["field"], "birth_year");
-    assert!(aside[0]["reason"].as_str().unwrap().contains("19x0"), "{}", aside[0]);
+    assert!(
+        aside[0]["reason"].as_str().unwrap().contains("19x0"),
+        "{}",
+        aside[0]
+    );
     assert_eq!(aside[1]["origin"], "c.csv:4");
     assert_eq!(aside[1]["rule"], "unreadable");
     for row in &aside {
         let text = row.to_string();
-        assert!(!text.contains("610170") && !text.contains("61 01 70"), "{text}");
+        assert!(
+            !text.contains("610170") && !text.contains("61 01 70"),
+            "{text}"
+        );
         assert_eq!(row["trace_id"], report.trace_id.as_str());
     }
 }
@@ -242,7 +264,11 @@ async fn stopping_in_the_middle_of_a_file_leaves_nothing() {
         told.store(true, Ordering::Relaxed);
         stop.cancel();
     };
-    bench.ingest.read(&pipeline(PIPELINE), &stop, &observe).await.unwrap();
+    bench
+        .ingest
+        .read(&pipeline(PIPELINE), &stop, &observe)
+        .await
+        .unwrap();
     assert!(told.load(Ordering::Relaxed));
     assert_eq!(bench.records("pejl.citizen").await, []);
     assert_eq!(bench.log.position("citizens").await.unwrap(), None);
@@ -261,10 +287,16 @@ async fn mistakes_in_a_mapping_name_the_source_and_the_column() {
     let bench = Bench::new().await;
     let wrong = PIPELINE.replace("birth_year: foedt", "birth_year: no_such_function(foedt)");
     let err = bench.read(&wrong).await.unwrap_err().to_string();
-    assert!(err.contains("citizens") && err.contains("birth_year"), "{err}");
+    assert!(
+        err.contains("citizens") && err.contains("birth_year"),
+        "{err}"
+    );
     let without_key = Ingest::new(Arc::clone(&bench.log), &CONNECTORS, None, 2);
     let stop = CancellationToken::new();
-    let err = without_key.read(&pipeline(PIPELINE), &stop, &|_| {}).await.unwrap_err();
+    let err = without_key
+        .read(&pipeline(PIPELINE), &stop, &|_| {})
+        .await
+        .unwrap_err();
     assert!(err.to_string().contains("PEJL_PSEUDONYM_KEY"), "{err}");
 }
 
@@ -274,8 +306,9 @@ async fn a_column_that_a_file_lacks_is_told_to_its_sender() {
     let extra = PIPELINE.replace("select:", "select:\n  exit_date: doedsdato");
     let report = bench.read(&extra).await.unwrap();
     assert_eq!(report.accepted, 2);
-    let told = bench.records(QUARANTINE_TOPIC).await.iter().any(|it| {
-        String::from_utf8_lossy(it.record.value.as_ref().unwrap()).contains("doedsdato")
-    });
+    let told =
+        bench.records(QUARANTINE_TOPIC).await.iter().any(|it| {
+            String::from_utf8_lossy(it.record.value.as_ref().unwrap()).contains("doedsdato")
+        });
     assert!(told, "nobody was told of the missing column");
 }

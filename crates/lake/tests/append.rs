@@ -202,22 +202,24 @@ async fn a_commit_that_did_not_happen_is_made_again() {
 
 #[tokio::test]
 async fn a_commit_that_arrives_late_is_not_made_twice() {
-    let store = Flaky::default();
-    let lake = open(Arc::new(store.clone()));
-    for (base, version) in [(None, 2), (Some(2), 4)] {
-        store.next_commit(Fault {
-            writes: Writes::Late,
-            meanwhile: None,
-            answers: Answer::Failed,
-        });
-        let appended = append(&lake, "a", base, version).await;
-        assert!(
-            matches!(appended, Appended::Committed { .. }),
-            "{appended:?}"
-        );
+    for writes in [Writes::Late, Writes::AfterLook] {
+        let store = Flaky::default();
+        let lake = open(Arc::new(store.clone()));
+        for (base, version) in [(None, 2), (Some(2), 4)] {
+            store.next_commit(Fault {
+                writes,
+                meanwhile: None,
+                answers: Answer::Failed,
+            });
+            let appended = append(&lake, "a", base, version).await;
+            assert!(
+                matches!(appended, Appended::Committed { .. }),
+                "{appended:?}"
+            );
+        }
+        assert_eq!(numbers(&lake).await, [0, 1, 2, 3]);
+        assert_eq!(lake.version(TABLE).await.unwrap(), Some(1));
     }
-    assert_eq!(numbers(&lake).await, [0, 1, 2, 3]);
-    assert_eq!(lake.version(TABLE).await.unwrap(), Some(1));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 )]
 
 mod stage;
+mod watched;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use stage::{
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use watched::Watched;
 
 /// Lands until the lander dies or has caught up; whether it died.
 async fn land_or_die(stage: &Stage, lander: Lander) -> bool {
@@ -102,7 +104,7 @@ async fn a_death_at_any_write_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_late_and_wrong_answers_change_nothing() {
-    for writes in [Writes::Now, Writes::Never, Writes::Late] {
+    for writes in [Writes::Now, Writes::Never, Writes::Late, Writes::AfterLook] {
         for answers in [Answer::Failed, Answer::Taken] {
             let stage = Stage::new().await;
             for round in 0..3 {
@@ -249,6 +251,56 @@ async fn a_record_good_before_a_death_is_not_lost_when_it_is_refused_later() {
     assert_eq!(stage.count("quarantine").await, 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_once_is_not_refused_again_however_the_lander_dies() {
+    for write in 0..10 {
+        let stage = Stage::new().await;
+        let unit = units(0..1).remove(0);
+        let (earlier, record) = of_earlier_schema(&unit);
+        let print = codec::fingerprint(&earlier).unwrap();
+        let path = format!("_schemas/unit/{print:016x}.avsc");
+        stage.lake().put_new(&path, earlier.into()).await.unwrap();
+        // One partition: first one that is good only as long as its schema is known, last a bad one.
+        let mut records = vec![record];
+        records.extend(vec![unit.clone(); 10]);
+        records.push(of_unknown_schema(&unit));
+        stage.send(UNITS, records).await;
+        land_the_refused_only(&stage).await;
+        let file = Path::from(format!("lake/{path}"));
+        stage.store.sound().delete(&file).await.unwrap();
+        // From here on in steps that end before what has been refused.
+        stage.store.die_at(write, true);
+        land_or_die(&stage, stage.hasty()).await;
+        stage.catch_up().await;
+        stage.assert_complete().await;
+        let counts = (stage.count("unit").await, stage.count("quarantine").await);
+        assert_eq!(counts, (10, 2), "write {write}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lander_does_not_refuse_what_a_wiser_one_has_landed() {
+    let stage = Stage::new().await;
+    let (earlier, record) = of_earlier_schema(&units(0..1)[0]);
+    stage.send(UNITS, vec![record]).await;
+    let print = codec::fingerprint(&earlier).unwrap();
+    let path = format!("_schemas/unit/{print:016x}.avsc");
+    let file = Path::from(format!("lake/{path}"));
+    let (wiser, lake, store) = (stage.restarted(), stage.lake(), stage.store.sound());
+    let log = Watched::new(&stage, false);
+    // Between reading and refusing, a lander that knows the schema lands the record.
+    *log.then.lock().unwrap() = Some(Box::pin(async move {
+        lake.put_new(&path, earlier.into()).await.unwrap();
+        assert_eq!(wiser.catch_up(&|_| {}).await.unwrap()[0].rows, 1);
+        store.delete(&file).await.unwrap();
+    }));
+    let lander = Lander::new(Arc::new(log), stage.lake(), LandingSettings::default());
+    let landed = lander.catch_up(&stage.observe()).await.unwrap();
+    assert_eq!((landed[0].rows, landed[0].quarantined), (0, 0));
+    stage.assert_complete().await;
+    assert_eq!(stage.count("unit").await, 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Send {
@@ -276,7 +328,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (prop::option::of((0..12_usize, any::<bool>())), any::<bool>())
             .prop_map(|(dies_at, hasty)| Step::Land { dies_at, hasty }),
         1 => proptest::strategy::Just(Step::LandTwice),
-        1 => (0..3_u8).prop_map(|writes| Step::LoseAnswer { writes }),
+        1 => (0..4_u8).prop_map(|writes| Step::LoseAnswer { writes }),
         1 => proptest::strategy::Just(Step::Trim),
     ];
     prop::collection::vec(step, 1..12)
@@ -316,7 +368,8 @@ async fn play(steps: Vec<Step>) -> TestCaseResult {
                 both.1.unwrap();
             }
             Step::LoseAnswer { writes } => stage.store.next_commit(Fault {
-                writes: [Writes::Now, Writes::Never, Writes::Late][usize::from(writes)],
+                writes: [Writes::Now, Writes::Never, Writes::Late, Writes::AfterLook]
+                    [usize::from(writes)],
                 meanwhile: None,
                 answers: Answer::Failed,
             }),

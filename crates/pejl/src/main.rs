@@ -44,11 +44,13 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(err) => {
             output::error(&err);
-            ExitCode::from(if err.is::<settings::Mistake>() || err.is::<spec::Mistake>() {
-                exit::SETTINGS
-            } else {
-                exit::FAILED
-            })
+            ExitCode::from(
+                if err.is::<settings::Mistake>() || err.is::<spec::Mistake>() {
+                    exit::SETTINGS
+                } else {
+                    exit::FAILED
+                },
+            )
         }
     }
 }
@@ -73,9 +75,14 @@ fn start_logging(args: &Args) {
     };
     let registry = tracing_subscriber::registry().with(filter);
     if json {
-        let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(std::io::stderr);
         registry.with(layer).init();
     } else {
-        registry.with(fmt::layer().with_writer(std::io::stderr)).init();
+        registry
+            .with(fmt::layer().with_writer(std::io::stderr))
+            .init();
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use arrow::{array::RecordBatch, util::display::{ArrayFormatter, FormatOptions}};
+use arrow::{
+    array::RecordBatch,
+    util::display::{ArrayFormatter, FormatOptions},
+};
 use comfy_table::{Table, presets};
 
 use crate::args::Format;
@@ -44,7 +47,11 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Rows as the asked format; JSON is one object a line.
-pub(crate) fn rows(format: Format, headers: &[&str], rows: &[Vec<String>]) -> anyhow::Result<String> {
+pub(crate) fn rows(
+    format: Format,
+    headers: &[&str],
+    rows: &[Vec<String>],
+) -> anyhow::Result<String> {
     Ok(match format {
         Format::Table => table(headers, rows),
         Format::Csv => {
@@ -84,7 +91,11 @@ pub(crate) fn batches(format: Format, batches: &[RecordBatch]) -> anyhow::Result
                 return Ok(String::new());
             };
             let schema = first.schema();
-            let headers: Vec<&str> = schema.fields().iter().map(|it| it.name().as_str()).collect();
+            let headers: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|it| it.name().as_str())
+                .collect();
             let mut text = Vec::new();
             for batch in batches {
                 append_text(batch, &mut text)?;
@@ -124,7 +135,10 @@ mod tests {
             r#"{"name":"a","value":"1,5"}"#
         );
         let table = rows(Format::Table, &headers, &data).unwrap();
-        let columns: Vec<usize> = table.lines().map(|it| it.find(['v', '1']).unwrap()).collect();
+        let columns: Vec<usize> = table
+            .lines()
+            .map(|it| it.find(['v', '1']).unwrap())
+            .collect();
         assert_eq!(columns[0], columns[1], "{table}");
     }
 }

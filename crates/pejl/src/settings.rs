@@ -189,7 +189,10 @@ impl Default for Serve {
 pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
     let file = match &args.config {
         Some(file) if !file.is_file() => {
-            return Err(Mistake(format!("{}: no such settings file", file.display())));
+            return Err(Mistake(format!(
+                "{}: no such settings file",
+                file.display()
+            )));
         }
         Some(file) => file.clone(),
         None => PathBuf::from("pejl.toml"),
@@ -242,7 +245,11 @@ fn explain(err: &figment::Error, file: &Path) -> String {
     let place = if key.is_empty() {
         file.display().to_string()
     } else {
-        format!("`{key}` ({} or PEJL_{})", file.display(), key.to_uppercase().replace('.', "__"))
+        format!(
+            "`{key}` ({} or PEJL_{})",
+            file.display(),
+            key.to_uppercase().replace('.', "__")
+        )
     };
     format!("{place}: {what}")
 }

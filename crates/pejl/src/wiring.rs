@@ -117,7 +117,13 @@ pub(crate) fn sources(settings: &Settings, only: &[String]) -> anyhow::Result<Ve
     }
     Ok(all
         .into_iter()
-        .filter(|it| if only.is_empty() { it.enabled } else { only.contains(&it.name) })
+        .filter(|it| {
+            if only.is_empty() {
+                it.enabled
+            } else {
+                only.contains(&it.name)
+            }
+        })
         .collect())
 }
 
@@ -132,7 +138,10 @@ fn read_sources(folder: &Path, settings: &Settings) -> anyhow::Result<Vec<Pipeli
         .collect::<Result<Vec<_>, _>>()?
         .into_iter()
         .map(|it| it.path())
-        .filter(|it| it.extension().is_some_and(|ext| ext == "yaml" || ext == "yml"))
+        .filter(|it| {
+            it.extension()
+                .is_some_and(|ext| ext == "yaml" || ext == "yml")
+        })
         .collect();
     files.sort();
     let mut pipelines = Vec::new();

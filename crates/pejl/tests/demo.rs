@@ -1,6 +1,11 @@
 //! `pejl demo`: the simulated sources over their real interfaces, up to psql's answer and the planted truth.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod stage;
 
@@ -16,7 +21,15 @@ use stage::{Stage, wait_for};
 fn the_demo_serves_its_marts_to_psql() {
     let stage = Stage::empty();
     let mut child = stage
-        .command(&["demo", "--municipalities", "2", "--years", "2", "--citizens", "150"])
+        .command(&[
+            "demo",
+            "--municipalities",
+            "2",
+            "--years",
+            "2",
+            "--citizens",
+            "150",
+        ])
         .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -25,7 +38,10 @@ fn the_demo_serves_its_marts_to_psql() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut said = String::new();
     let url = loop {
-        let line = lines.next().unwrap_or_else(|| panic!("the demo ended:\n{said}")).unwrap();
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("the demo ended:\n{said}"))
+            .unwrap();
         said.push_str(&line);
         said.push('\n');
         if let Some(rest) = line.strip_prefix("SQL      psql \"") {
@@ -37,11 +53,18 @@ fn the_demo_serves_its_marts_to_psql() {
     assert!(!said.contains("FAILED"), "{said}");
 
     let ask = |sql: &str| {
-        let out = Command::new("psql").args([&url, "-AtX", "-c", sql]).output().unwrap();
+        let out = Command::new("psql")
+            .args([&url, "-AtX", "-c", sql])
+            .output()
+            .unwrap();
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     };
-    wait_for("psql to get an answer", Duration::from_secs(60), || ask("select 1") == "1");
-    let cells: usize = ask("select count(*) from mart.offer_overview").parse().unwrap();
+    wait_for("psql to get an answer", Duration::from_secs(60), || {
+        ask("select 1") == "1"
+    });
+    let cells: usize = ask("select count(*) from mart.offer_overview")
+        .parse()
+        .unwrap();
     assert!(cells > 20, "{cells} cells in the overview");
     assert_ne!(ask("select count(*) from mart.visitation_guide"), "0");
     assert_ne!(ask("select count(*) from mart.contract_status"), "0");
@@ -50,7 +73,10 @@ fn the_demo_serves_its_marts_to_psql() {
         "0",
         "the drops hold bad rows on purpose"
     );
-    let tables = Command::new("psql").args([&url, "-X", "-c", "\\dt mart.*"]).output().unwrap();
+    let tables = Command::new("psql")
+        .args([&url, "-X", "-c", "\\dt mart.*"])
+        .output()
+        .unwrap();
     let tables = String::from_utf8_lossy(&tables.stdout).into_owned();
     assert!(tables.contains("offer_overview"), "{tables}");
 

@@ -1,6 +1,11 @@
 //! The same sources over a real Apache Kafka give the same marts, byte for byte.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod stage;
 

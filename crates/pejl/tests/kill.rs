@@ -1,6 +1,11 @@
 //! `kill -9` at random moments while everything runs: nothing is lost, nothing is doubled, and the marts come out the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod stage;
 
@@ -62,9 +67,13 @@ fn interrupted_it_stops_cleanly() {
         .spawn()
         .unwrap();
     let log = stage.path("data/lake/raw/participation/_delta_log");
-    wait_for("the first landed table", Duration::from_secs(120), || log.exists());
+    wait_for("the first landed table", Duration::from_secs(120), || {
+        log.exists()
+    });
     let pid = child.id().to_string();
-    let interrupted = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
     assert!(interrupted.unwrap().success());
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", out.status);

@@ -1,6 +1,11 @@
 //! `pejl run --once` over canonical CSV files: everything arrives, and a second run changes nothing.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod stage;
 
@@ -20,7 +25,11 @@ fn a_second_run_changes_nothing() {
     let second = stage.ok(&["run", "--once"]);
     assert!(second.contains("nothing new"), "{second}");
     assert_eq!(stage.marts(), marts);
-    assert_eq!(self::state(&stage), state, "a table or the publication moved");
+    assert_eq!(
+        self::state(&stage),
+        state,
+        "a table or the publication moved"
+    );
 }
 
 /// Every row of every file is either landed or set aside, counted from the files themselves.
@@ -64,7 +73,13 @@ fn bad_rows_are_set_aside_with_reasons() {
         row("good-1", "101", "cash_benefit", "2010-01-01", "2010-02-01"),
         row("wrong-type", "101", "cash_benefit", "first of May", ""),
         row("unknown-code", "101", "pocket_money", "2010-01-01", ""),
-        row("end-before-start", "101", "cash_benefit", "2010-03-01", "2010-02-01"),
+        row(
+            "end-before-start",
+            "101",
+            "cash_benefit",
+            "2010-03-01",
+            "2010-02-01",
+        ),
         "too,few,fields\n".to_owned(),
         row("good-2", "101", "cash_benefit", "2010-04-01", ""),
     ]
@@ -108,7 +123,11 @@ fn a_cpr_number_reaches_no_table() {
     fs::write(folder.join("citizens.csv"), text).unwrap();
     stage.write_source("citizen", &folder);
     let out = stage.pejl(&["run", "--once", "--log-level", "trace"]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     let tables = [
         stage.ok(&["query", "select * from raw.citizen", "--format", "json"]),
         stage.ok(&["query", "select * from raw.quarantine", "--format", "json"]),
@@ -117,7 +136,11 @@ fn a_cpr_number_reaches_no_table() {
     ];
     assert!(tables[1].contains("citizens.csv:2"), "{}", tables[1]);
     for text in &tables {
-        assert!(!text.contains("610170"), "{}", &text[..text.len().min(2000)]);
+        assert!(
+            !text.contains("610170"),
+            "{}",
+            &text[..text.len().min(2000)]
+        );
     }
 }
 

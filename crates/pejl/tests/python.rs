@@ -1,6 +1,11 @@
 //! The tables are open: `deltalake` and `duckdb` from Python read what Pejl wrote.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod stage;
 
@@ -12,7 +17,11 @@ use stage::Stage;
 fn deltalake_and_duckdb_read_the_tables() {
     let Ok(python) = std::env::var("PEJL_TEST_PYTHON") else {
         use std::io::Write;
-        writeln!(std::io::stderr(), "PYTHON CLIENTS SKIPPED: PEJL_TEST_PYTHON is not set").unwrap();
+        writeln!(
+            std::io::stderr(),
+            "PYTHON CLIENTS SKIPPED: PEJL_TEST_PYTHON is not set"
+        )
+        .unwrap();
         return;
     };
     let stage = Stage::canonical(40);

@@ -15,19 +15,35 @@ pub(crate) enum Command {
     /// `COPY (query) TO STDOUT`.
     CopyOut { query: String, format: CopyFormat },
     /// `DECLARE name CURSOR FOR query`.
-    Declare { name: String, query: String, hold: bool },
+    Declare {
+        name: String,
+        query: String,
+        hold: bool,
+    },
     /// `FETCH` or, without rows, `MOVE`; `None` is all.
-    Fetch { name: String, count: Option<usize>, moves: bool },
+    Fetch {
+        name: String,
+        count: Option<usize>,
+        moves: bool,
+    },
     /// `CLOSE name` or `CLOSE ALL`.
     Close(Option<String>),
     /// `PREPARE name (types) AS statement`.
-    Prepare { name: String, types: Vec<Option<Type>>, text: String },
+    Prepare {
+        name: String,
+        types: Vec<Option<Type>>,
+        text: String,
+    },
     /// `EXECUTE name (arguments)`, the arguments as SQL.
     Execute { name: String, arguments: String },
     /// `DEALLOCATE name` or `ALL`.
     Deallocate(Option<String>),
     /// `SET name = value`; `None` is `DEFAULT`.
-    Set { name: String, value: Option<String>, local: bool },
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
     /// `RESET name` or `RESET ALL`.
     Reset(Option<String>),
     /// `SHOW name`.
@@ -118,7 +134,10 @@ impl Command {
             "PREPARE" => words.prepare(),
             "EXECUTE" => {
                 let name = words.name()?;
-                Ok(Command::Execute { name, arguments: words.inside_parentheses()?.unwrap_or_default().to_owned() })
+                Ok(Command::Execute {
+                    name,
+                    arguments: words.inside_parentheses()?.unwrap_or_default().to_owned(),
+                })
             }
             "DECLARE" => words.declare(),
             "FETCH" => words.fetch(false),
@@ -134,7 +153,10 @@ impl Command {
 
     /// Whether a failed transaction lets it through.
     pub(crate) fn ends_a_failed_transaction(&self) -> bool {
-        matches!(self, Command::Commit | Command::Rollback | Command::RollbackTo(_))
+        matches!(
+            self,
+            Command::Commit | Command::Rollback | Command::RollbackTo(_)
+        )
     }
 }
 
@@ -167,27 +189,41 @@ impl<'a> Words<'a> {
     }
 
     fn expect(&mut self, keyword: &str) -> PgWireResult<()> {
-        if self.skip(keyword) { Ok(()) } else { Err(self.unexpected()) }
+        if self.skip(keyword) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     fn unexpected(&self) -> PgWireError {
-        let near = self.peek().map_or("end of input", |word| &self.statement.text[word.start..word.end]);
+        let near = self.peek().map_or("end of input", |word| {
+            &self.statement.text[word.start..word.end]
+        });
         sqlstate::error("42601", format!("syntax error at or near \"{near}\""))
     }
 
     fn name(&mut self) -> PgWireResult<String> {
-        let name = self.peek().and_then(Word::name).ok_or_else(|| self.unexpected())?;
+        let name = self
+            .peek()
+            .and_then(Word::name)
+            .ok_or_else(|| self.unexpected())?;
         self.at += 1;
         Ok(name)
     }
 
     fn name_or_all(&mut self) -> PgWireResult<Option<String>> {
-        if self.skip("ALL") { Ok(None) } else { self.name().map(Some) }
+        if self.skip("ALL") {
+            Ok(None)
+        } else {
+            self.name().map(Some)
+        }
     }
 
     /// The text from the current word to the end.
     fn rest(&self) -> &'a str {
-        self.peek().map_or("", |word| &self.statement.text[word.start..])
+        self.peek()
+            .map_or("", |word| &self.statement.text[word.start..])
     }
 
     /// The text between the parenthesis here and the one that closes it, if there is one here.
@@ -212,13 +248,20 @@ impl<'a> Words<'a> {
         }
         let back = matches!(first, "ROLLBACK" | "ABORT");
         if self.skip("PREPARED") {
-            return Err(sqlstate::error("0A000", "two-phase transactions are not supported"));
+            return Err(sqlstate::error(
+                "0A000",
+                "two-phase transactions are not supported",
+            ));
         }
         if back && self.skip("TO") {
             self.skip("SAVEPOINT");
             return Ok(Command::RollbackTo(self.name()?));
         }
-        Ok(if back { Command::Rollback } else { Command::Commit })
+        Ok(if back {
+            Command::Rollback
+        } else {
+            Command::Commit
+        })
     }
 
     fn set(&mut self) -> PgWireResult<Command> {
@@ -229,8 +272,14 @@ impl<'a> Words<'a> {
         }
         if self.skip("ROLE") || session && self.skip("AUTHORIZATION") {
             let _equals = self.skip_sign('=') || self.skip("TO");
-            let role = self.values()?.filter(|role| !role.eq_ignore_ascii_case("none"));
-            return Ok(Command::Set { name: "role".into(), value: role, local });
+            let role = self
+                .values()?
+                .filter(|role| !role.eq_ignore_ascii_case("none"));
+            return Ok(Command::Set {
+                name: "role".into(),
+                value: role,
+                local,
+            });
         }
         let name = if self.skip("TIME") {
             self.expect("ZONE")?;
@@ -246,7 +295,9 @@ impl<'a> Words<'a> {
             }
             name
         };
-        let value = self.values()?.filter(|zone| name != "timezone" || !zone.eq_ignore_ascii_case("local"));
+        let value = self
+            .values()?
+            .filter(|zone| name != "timezone" || !zone.eq_ignore_ascii_case("local"));
         Ok(Command::Set { name, value, local })
     }
 
@@ -316,15 +367,25 @@ impl<'a> Words<'a> {
 
     fn prepare(&mut self) -> PgWireResult<Command> {
         if self.skip("TRANSACTION") {
-            return Err(sqlstate::error("0A000", "two-phase transactions are not supported"));
+            return Err(sqlstate::error(
+                "0A000",
+                "two-phase transactions are not supported",
+            ));
         }
         let name = self.name()?;
         let types = match self.inside_parentheses()? {
-            Some(list) => list.split(',').map(|name| crate::parameters::type_named(name.trim())).collect(),
+            Some(list) => list
+                .split(',')
+                .map(|name| crate::parameters::type_named(name.trim()))
+                .collect(),
             None => Vec::new(),
         };
         self.expect("AS")?;
-        Ok(Command::Prepare { name, types, text: self.rest().to_owned() })
+        Ok(Command::Prepare {
+            name,
+            types,
+            text: self.rest().to_owned(),
+        })
     }
 
     fn declare(&mut self) -> PgWireResult<Command> {
@@ -337,7 +398,8 @@ impl<'a> Words<'a> {
             let no = self.skip("NO");
             if self.skip("SCROLL") {
                 scroll |= !no;
-            } else if !(self.skip("BINARY") || self.skip("INSENSITIVE") || self.skip("ASENSITIVE")) {
+            } else if !(self.skip("BINARY") || self.skip("INSENSITIVE") || self.skip("ASENSITIVE"))
+            {
                 return Err(self.unexpected());
             }
         }
@@ -348,7 +410,11 @@ impl<'a> Words<'a> {
         self.expect("FOR")?;
         // A SCROLL cursor is declared as any other: moving back is what fails, and most drivers never do.
         tracing::trace!(scroll, "cursor declared");
-        Ok(Command::Declare { name, query: self.rest().to_owned(), hold })
+        Ok(Command::Declare {
+            name,
+            query: self.rest().to_owned(),
+            hold,
+        })
     }
 
     fn fetch(&mut self, moves: bool) -> PgWireResult<Command> {
@@ -357,8 +423,15 @@ impl<'a> Words<'a> {
         } else if self.skip("ALL") {
             None
         } else if self.skip("FORWARD") {
-            if self.skip("ALL") { None } else { self.count()?.or(Some(1)) }
-        } else if ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"].iter().any(|word| self.skip(word)) {
+            if self.skip("ALL") {
+                None
+            } else {
+                self.count()?.or(Some(1))
+            }
+        } else if ["PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE", "BACKWARD"]
+            .iter()
+            .any(|word| self.skip(word))
+        {
             return Err(sqlstate::with_hint(
                 "55000",
                 "cursor can only scan forward",
@@ -370,11 +443,17 @@ impl<'a> Words<'a> {
         if !self.skip("FROM") {
             self.skip("IN");
         }
-        Ok(Command::Fetch { name: self.name()?, count, moves })
+        Ok(Command::Fetch {
+            name: self.name()?,
+            count,
+            moves,
+        })
     }
 
     fn count(&mut self) -> PgWireResult<Option<usize>> {
-        let Some(Kind::Number(number)) = self.peek().map(|word| &word.kind) else { return Ok(None) };
+        let Some(Kind::Number(number)) = self.peek().map(|word| &word.kind) else {
+            return Ok(None);
+        };
         let count = number.parse().map_err(|_| self.unexpected())?;
         self.at += 1;
         Ok(Some(count))
@@ -402,9 +481,17 @@ impl<'a> Words<'a> {
         }
         self.expect("TO")?;
         if !self.skip("STDOUT") {
-            return Err(sqlstate::error("42501", "COPY can only write TO STDOUT here; in psql use \\copy for a file"));
+            return Err(sqlstate::error(
+                "42501",
+                "COPY can only write TO STDOUT here; in psql use \\copy for a file",
+            ));
         }
-        Ok(Command::CopyOut { query, format: CopyFormat::read(&self.statement.words[self.at.min(self.statement.words.len())..])? })
+        Ok(Command::CopyOut {
+            query,
+            format: CopyFormat::read(
+                &self.statement.words[self.at.min(self.statement.words.len())..],
+            )?,
+        })
     }
 }
 
@@ -415,7 +502,8 @@ mod tests {
     use crate::script;
 
     fn read(text: &str) -> Command {
-        Command::read(&script::split(text).unwrap()[0]).unwrap_or_else(|error| panic!("{text}: {error}"))
+        Command::read(&script::split(text).unwrap()[0])
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -473,9 +561,15 @@ mod tests {
     #[test]
     fn writes_are_seen_by_their_first_word() {
         for (word, _) in WRITES {
-            assert!(matches!(read(&format!("{word} x")), Command::Write(_)), "{word}");
+            assert!(
+                matches!(read(&format!("{word} x")), Command::Write(_)),
+                "{word}"
+            );
         }
-        assert!(matches!(read("copy mart.x from stdin"), Command::Write("COPY FROM")));
+        assert!(matches!(
+            read("copy mart.x from stdin"),
+            Command::Write("COPY FROM")
+        ));
         assert!(matches!(read("select 'insert'"), Command::Query(_)));
     }
 

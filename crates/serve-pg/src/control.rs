@@ -24,18 +24,32 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn new(stop: CancellationToken) -> Control {
-        Control { stop, ..Control::default() }
+        Control {
+            stop,
+            ..Control::default()
+        }
     }
 
     /// Arms the switch for one statement; it is disarmed when the guard goes.
     pub(crate) fn arm(self: &Arc<Self>) -> Armed {
         let token = CancellationToken::new();
-        *self.statement.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-        Armed { control: Arc::clone(self), token }
+        *self
+            .statement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        Armed {
+            control: Arc::clone(self),
+            token,
+        }
     }
 
     fn cancel(&self) {
-        if let Some(token) = self.statement.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(token) = self
+            .statement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             token.cancel();
         }
     }
@@ -50,7 +64,11 @@ pub(crate) struct Armed {
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        *self.control.statement.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .control
+            .statement
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -73,19 +91,36 @@ struct RandomKeys(RandomPidSecretKeyGenerator);
 
 impl Default for Switchboard {
     fn default() -> Switchboard {
-        Switchboard { next: AtomicI32::new(1), keys: RandomKeys::default(), lines: Mutex::default() }
+        Switchboard {
+            next: AtomicI32::new(1),
+            keys: RandomKeys::default(),
+            lines: Mutex::default(),
+        }
     }
 }
 
 impl Switchboard {
     /// Gives a connection its process number and secret key; the line is gone when the guard is dropped.
-    pub(crate) fn connect<C: ClientInfo>(self: &Arc<Self>, client: &mut C, control: &Arc<Control>) -> Plugged {
+    pub(crate) fn connect<C: ClientInfo>(
+        self: &Arc<Self>,
+        client: &mut C,
+        control: &Arc<Control>,
+    ) -> Plugged {
         let pid = self.next.fetch_add(1, Ordering::Relaxed);
         let (_, key) = self.keys.0.generate(client);
         client.set_pid_and_secret_key(pid, key.clone());
-        let line = Line { key, control: Arc::downgrade(control) };
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, line);
-        Plugged { pid, switchboard: Arc::clone(self) }
+        let line = Line {
+            key,
+            control: Arc::downgrade(control),
+        };
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(pid, line);
+        Plugged {
+            pid,
+            switchboard: Arc::clone(self),
+        }
     }
 }
 
@@ -101,7 +136,10 @@ impl CancelHandler for Switchboard {
         };
         match control {
             Some(control) => control.cancel(),
-            None => tracing::debug!(pid = request.pid, "cancel request for no connection of ours"),
+            None => tracing::debug!(
+                pid = request.pid,
+                "cancel request for no connection of ours"
+            ),
         }
     }
 }
@@ -115,6 +153,10 @@ pub(crate) struct Plugged {
 
 impl Drop for Plugged {
     fn drop(&mut self) {
-        self.switchboard.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pid);
+        self.switchboard
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.pid);
     }
 }

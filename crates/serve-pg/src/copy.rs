@@ -15,7 +15,12 @@ pub(crate) enum CopyFormat {
     /// Tab separated, `\N` for null, unless told otherwise.
     Text { delimiter: u8, null: String },
     /// RFC 4180, empty for null, unless told otherwise.
-    Csv { delimiter: u8, null: String, quote: u8, header: bool },
+    Csv {
+        delimiter: u8,
+        null: String,
+        quote: u8,
+        header: bool,
+    },
     /// PGCOPY, each value in its type's binary form.
     Binary,
 }
@@ -23,13 +28,22 @@ pub(crate) enum CopyFormat {
 impl CopyFormat {
     /// Reads what follows `TO STDOUT`, in the new parenthesised or the old bare form.
     pub(crate) fn read(words: &[Word<'_>]) -> PgWireResult<CopyFormat> {
-        let (mut kind, mut delimiter, mut null, mut quote, mut header) = ("text".to_owned(), None, None, b'"', false);
-        let mut words = words.iter().filter(|word| !"(),".contains(|sign| word.is_sign(sign))).peekable();
+        let (mut kind, mut delimiter, mut null, mut quote, mut header) =
+            ("text".to_owned(), None, None, b'"', false);
+        let mut words = words
+            .iter()
+            .filter(|word| !"(),".contains(|sign| word.is_sign(sign)))
+            .peekable();
         while let Some(word) = words.next() {
             let option = word.name().ok_or_else(|| unknown("an option"))?;
             match option.as_str() {
                 "with" | "as" => {}
-                "format" => kind = words.next().and_then(Word::name).ok_or_else(|| unknown("format"))?,
+                "format" => {
+                    kind = words
+                        .next()
+                        .and_then(name_or_text)
+                        .ok_or_else(|| unknown("format"))?
+                }
                 "csv" | "binary" | "text" => kind = option,
                 "delimiter" | "delimiters" => {
                     words.next_if(|word| word.is("as"));
@@ -50,8 +64,14 @@ impl CopyFormat {
                     }
                 }
                 "header" => {
-                    let off = words.next_if(|word| ["true", "on", "false", "off", "0", "1"].iter().any(|v| word.is(v)));
-                    header = !off.is_some_and(|word| word.is("false") || word.is("off"));
+                    let value = words.next_if(|word| {
+                        name_or_text(word).is_some_and(|value| {
+                            ["true", "on", "false", "off"].contains(&value.as_str())
+                        })
+                    });
+                    header = !value
+                        .and_then(name_or_text)
+                        .is_some_and(|value| value == "false" || value == "off");
                 }
                 "encoding" => {
                     words.next();
@@ -60,7 +80,10 @@ impl CopyFormat {
             }
         }
         match kind.as_str() {
-            "text" => Ok(CopyFormat::Text { delimiter: delimiter.unwrap_or(b'\t'), null: null.unwrap_or("\\N".into()) }),
+            "text" => Ok(CopyFormat::Text {
+                delimiter: delimiter.unwrap_or(b'\t'),
+                null: null.unwrap_or("\\N".into()),
+            }),
             "csv" => Ok(CopyFormat::Csv {
                 delimiter: delimiter.unwrap_or(b','),
                 null: null.unwrap_or_default(),
@@ -118,7 +141,12 @@ impl CopyFormat {
                         Some(value) => escaped(out, value, *delimiter),
                     }
                 }
-                CopyFormat::Csv { delimiter, null, quote, .. } => {
+                CopyFormat::Csv {
+                    delimiter,
+                    null,
+                    quote,
+                    ..
+                } => {
                     if at > 0 {
                         out.put_u8(*delimiter);
                     }
@@ -134,14 +162,27 @@ impl CopyFormat {
     }
 }
 
+fn name_or_text(word: &Word<'_>) -> Option<String> {
+    match &word.kind {
+        Kind::Text(text) => Some(text.to_lowercase()),
+        _ => word.name(),
+    }
+}
+
 fn unknown(option: &str) -> pgwire::error::PgWireError {
-    sqlstate::error("42601", format!("COPY: option or value not recognized: {option}"))
+    sqlstate::error(
+        "42601",
+        format!("COPY: option or value not recognized: {option}"),
+    )
 }
 
 fn byte(word: Option<&Word<'_>>, option: &str) -> PgWireResult<u8> {
     match word.map(|word| &word.kind) {
         Some(Kind::Text(text)) if text.len() == 1 => Ok(text.as_bytes()[0]),
-        _ => Err(sqlstate::error("0A000", format!("COPY {option} must be one single-byte character"))),
+        _ => Err(sqlstate::error(
+            "0A000",
+            format!("COPY {option} must be one single-byte character"),
+        )),
     }
 }
 
@@ -160,7 +201,8 @@ fn escaped(out: &mut BytesMut, value: &[u8], delimiter: u8) {
 
 /// A value that reads as null, or as the end-of-data mark, is quoted, so that empty text stays apart from null.
 fn quoted(out: &mut BytesMut, value: &[u8], delimiter: u8, quote: u8, null: &[u8]) {
-    let special = |byte: &u8| *byte == delimiter || *byte == quote || *byte == b'\n' || *byte == b'\r';
+    let special =
+        |byte: &u8| *byte == delimiter || *byte == quote || *byte == b'\n' || *byte == b'\r';
     if value != null && value != b"\\." && !value.iter().any(special) {
         out.extend_from_slice(value);
         return;
@@ -226,19 +268,32 @@ mod tests {
     #[test]
     fn empty_text_stays_apart_from_null_in_csv() {
         let csv = format("WITH (FORMAT csv, HEADER, DELIMITER ';')");
-        assert_eq!(csv.row(&row(&[Some(""), None, Some("a;\"b\""), Some("ø")])), "\"\";;\"a;\"\"b\"\"\";ø\n");
-        assert_eq!(csv.opening(&["a".into(), "b;c".into()]).unwrap(), "a;\"b;c\"\n");
+        assert_eq!(
+            csv.row(&row(&[Some(""), None, Some("a;\"b\""), Some("ø")])),
+            "\"\";;\"a;\"\"b\"\"\";ø\n"
+        );
+        assert_eq!(
+            csv.opening(&["a".into(), "b;c".into()]).unwrap(),
+            "a;\"b;c\"\n"
+        );
     }
 
     #[test]
     fn text_escapes_what_would_end_a_field() {
-        assert_eq!(format("").row(&row(&[Some("a\tb\\\n"), None])), "a\\tb\\\\\\n\t\\N\n");
+        assert_eq!(
+            format("").row(&row(&[Some("a\tb\\\n"), None])),
+            "a\\tb\\\\\\n\t\\N\n"
+        );
     }
 
     #[test]
     fn old_and_new_options_read_alike() {
         assert_eq!(format("CSV HEADER"), format("(format csv, header true)"));
-        assert_eq!(format("CSV DELIMITER AS '|' NULL AS 'x'"), format("WITH (DELIMITER '|', NULL 'x', FORMAT CSV)"));
+        assert_eq!(
+            format("CSV DELIMITER AS '|' NULL AS 'x'"),
+            format("WITH (DELIMITER '|', NULL 'x', FORMAT CSV)")
+        );
+        assert_eq!(format("(FORMAT 'csv', HEADER 'off')"), format("CSV"));
         assert_eq!(format("WITH BINARY"), CopyFormat::Binary);
         assert_eq!(CopyFormat::Binary.opening(&[]).unwrap().len(), 19);
     }

@@ -18,7 +18,12 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn new(shape: Shape, batches: Batches, hold: bool) -> Cursor {
-        Cursor { shape, hold, batches, left: None }
+        Cursor {
+            shape,
+            hold,
+            batches,
+            left: None,
+        }
     }
 
     /// Up to `count` further rows; all of them for `None`.

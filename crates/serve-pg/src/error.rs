@@ -8,7 +8,9 @@ use contract::FixBy;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The port could not be opened.
-    #[error("cannot listen for postgres clients on {address}: {cause}; choose a free address for the pg listener")]
+    #[error(
+        "cannot listen for postgres clients on {address}: {cause}; choose a free address for the pg listener"
+    )]
     Listen {
         /// The address asked for.
         address: SocketAddr,

@@ -41,16 +41,30 @@ pub(crate) fn parse(session: &Session, text: &str) -> PgWireResult<Query> {
 }
 
 /// Types of all parameters: the client's word first, then the query's own, then what the planner infers, then text.
-pub(crate) async fn types(session: &Session, query: &Query, given: &[Option<Type>]) -> PgWireResult<Vec<Type>> {
+pub(crate) async fn types(
+    session: &Session,
+    query: &Query,
+    given: &[Option<Type>],
+) -> PgWireResult<Vec<Type>> {
     let named = parameters::named_types(&query.statement, query.placeholders);
     let mut types: Vec<Option<Type>> = named
         .into_iter()
         .enumerate()
-        .map(|(at, named)| given.get(at).cloned().flatten().filter(|kind| *kind != Type::UNKNOWN).or(named))
+        .map(|(at, named)| {
+            given
+                .get(at)
+                .cloned()
+                .flatten()
+                .filter(|kind| *kind != Type::UNKNOWN)
+                .or(named)
+        })
         .collect();
     if types.iter().any(Option::is_none) {
         let mut statement = query.statement.clone();
-        let values: Vec<Option<Expr>> = types.iter().map(|kind| kind.as_ref().map(parameters::null_of)).collect();
+        let values: Vec<Option<Expr>> = types
+            .iter()
+            .map(|kind| kind.as_ref().map(parameters::null_of))
+            .collect();
         parameters::substitute(&mut statement, &values)?;
         let inferred = match plan::plan(&session.ctx, statement).await {
             Ok(plan) => plan.get_parameter_types().unwrap_or_default(),
@@ -59,21 +73,40 @@ pub(crate) async fn types(session: &Session, query: &Query, given: &[Option<Type
         };
         for (at, slot) in types.iter_mut().enumerate() {
             let found = inferred.get(&format!("${}", at + 1)).cloned().flatten();
-            if slot.is_none() && let Some(found) = found {
+            if slot.is_none()
+                && let Some(found) = found
+            {
                 *slot = datafusion_postgres::arrow_pg::datatypes::into_pg_type(&found).ok();
             }
         }
     }
-    Ok(types.into_iter().map(|kind| kind.filter(|kind| *kind != Type::UNKNOWN).unwrap_or(Type::TEXT)).collect())
+    Ok(types
+        .into_iter()
+        .map(|kind| {
+            kind.filter(|kind| *kind != Type::UNKNOWN)
+                .unwrap_or(Type::TEXT)
+        })
+        .collect())
 }
 
 /// The shape of a query's result, from its types alone.
-pub(crate) async fn describe(session: &Session, query: &Query, types: &[Type]) -> PgWireResult<Shape> {
-    let nulls = describe_with(session, query, types.iter().map(parameters::null_of).collect()).await;
+pub(crate) async fn describe(
+    session: &Session,
+    query: &Query,
+    types: &[Type],
+) -> PgWireResult<Shape> {
+    let nulls = describe_with(
+        session,
+        query,
+        types.iter().map(parameters::null_of).collect(),
+    )
+    .await;
     match nulls {
         Err(error) if !types.is_empty() => {
             let samples = types.iter().map(parameters::sample_of).collect();
-            describe_with(session, query, samples).await.map_err(|_| error)
+            describe_with(session, query, samples)
+                .await
+                .map_err(|_| error)
         }
         described => described,
     }
@@ -92,9 +125,14 @@ pub(crate) async fn shape_of(session: &Session, command: &Command) -> PgWireResu
     Ok(match command {
         Command::Show(name) => Some(Shape::texts(&[&variables::shown(name)])),
         Command::ShowAll => Some(Shape::texts(&["name", "setting", "description"])),
-        Command::Fetch { name, moves: false, .. } => {
-            session.cursors.lock().await.get(name).map(|cursor| cursor.shape.clone())
-        }
+        Command::Fetch {
+            name, moves: false, ..
+        } => session
+            .cursors
+            .lock()
+            .await
+            .get(name)
+            .map(|cursor| cursor.shape.clone()),
         Command::Execute { name, .. } => {
             let prepared = prepared(session, name)?;
             let query = parse(session, &prepared.text)?;
@@ -121,7 +159,10 @@ pub(crate) async fn run(
         None => Shape::of(plan.schema().as_arrow(), &query.names, &session.zone())?,
     };
     if shape.len() != plan.schema().fields().len() {
-        return Err(sqlstate::error("0A000", "cached plan must not change result type; prepare it again"));
+        return Err(sqlstate::error(
+            "0A000",
+            "cached plan must not change result type; prepare it again",
+        ));
     }
     Ok((shape, Batches::start(&session.ctx, plan)))
 }
@@ -153,12 +194,26 @@ pub(crate) async fn execute(
         }
         Command::CopyOut { query, format } => {
             let query = parse(session, query)?;
-            let wire = if format.is_binary() { Format::UnifiedBinary } else { Format::UnifiedText };
-            Outcome::Copy(format.clone(), rows(session, &query, &[], None, &wire).await?)
+            let wire = if format.is_binary() {
+                Format::UnifiedBinary
+            } else {
+                Format::UnifiedText
+            };
+            Outcome::Copy(
+                format.clone(),
+                rows(session, &query, &[], None, &wire).await?,
+            )
         }
         Command::Declare { name, query, hold } => {
             let query = parse(session, query)?;
-            declare(session, name, &query, &[], *hold || status == TransactionStatus::Idle).await?
+            declare(
+                session,
+                name,
+                &query,
+                &[],
+                *hold || status == TransactionStatus::Idle,
+            )
+            .await?
         }
         Command::Fetch { name, count, moves } => {
             let mut cursors = session.cursors.lock().await;
@@ -178,15 +233,30 @@ pub(crate) async fn execute(
             match name {
                 None => cursors.clear(),
                 Some(name) if cursors.remove(name).is_some() => {}
-                Some(name) => return Err(sqlstate::error("34000", format!("cursor \"{name}\" does not exist"))),
+                Some(name) => {
+                    return Err(sqlstate::error(
+                        "34000",
+                        format!("cursor \"{name}\" does not exist"),
+                    ));
+                }
             }
-            Outcome::Done(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }.into())
+            Outcome::Done(
+                if name.is_some() {
+                    "CLOSE CURSOR"
+                } else {
+                    "CLOSE CURSOR ALL"
+                }
+                .into(),
+            )
         }
         Command::Prepare { name, types, text } => {
             let query = parse(session, text)?;
             let all = self::types(session, &query, types).await?;
             describe(session, &query, &all).await?;
-            let prepared = SqlPrepared { text: text.clone(), types: all.into_iter().map(Some).collect() };
+            let prepared = SqlPrepared {
+                text: text.clone(),
+                types: all.into_iter().map(Some).collect(),
+            };
             session.prepared().insert(name.clone(), prepared);
             Outcome::Done("PREPARE".into())
         }
@@ -194,14 +264,24 @@ pub(crate) async fn execute(
             let prepared = prepared(session, name)?;
             let query = parse(session, &prepared.text)?;
             let values = arguments_of(session, name, arguments, &prepared.types).await?;
-            Outcome::Rows(rows(session, &query, &values, None, format).await?, query.tag)
+            Outcome::Rows(
+                rows(session, &query, &values, None, format).await?,
+                query.tag,
+            )
         }
         Command::Deallocate(name) => {
             match name {
                 None => session.prepared().clear(),
                 Some(name) => drop(session.prepared().remove(name)),
             }
-            Outcome::Forget(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" }, name.clone())
+            Outcome::Forget(
+                if name.is_some() {
+                    "DEALLOCATE"
+                } else {
+                    "DEALLOCATE ALL"
+                },
+                name.clone(),
+            )
         }
         Command::Set { name, value, local } => {
             session.variables().set(name, value.as_deref(), *local)?;
@@ -219,19 +299,35 @@ pub(crate) async fn execute(
         }
         Command::Show(name) => {
             let value = session.variables().get(name).to_owned();
-            texts(session, Shape::texts(&[&variables::shown(name)]), &[vec![value]], format)?
+            texts(
+                session,
+                Shape::texts(&[&variables::shown(name)]),
+                &[vec![value]],
+                format,
+            )?
         }
         Command::ShowAll => {
-            let lines: Vec<Vec<String>> =
-                session.variables().all().map(|(name, value)| vec![name, value, String::new()]).collect();
-            texts(session, Shape::texts(&["name", "setting", "description"]), &lines, format)?
+            let lines: Vec<Vec<String>> = session
+                .variables()
+                .all()
+                .map(|(name, value)| vec![name, value, String::new()])
+                .collect();
+            texts(
+                session,
+                Shape::texts(&["name", "setting", "description"]),
+                &lines,
+                format,
+            )?
         }
         Command::Discard(all) => {
             if !all {
                 return Ok(Outcome::Done("DISCARD".into()));
             }
             if status != TransactionStatus::Idle {
-                return Err(sqlstate::error("25001", "DISCARD ALL cannot run inside a transaction block"));
+                return Err(sqlstate::error(
+                    "25001",
+                    "DISCARD ALL cannot run inside a transaction block",
+                ));
             }
             session.cursors.lock().await.clear();
             session.prepared().clear();
@@ -259,18 +355,32 @@ pub(crate) async fn declare(
     hold: bool,
 ) -> PgWireResult<Outcome> {
     if session.cursors.lock().await.contains_key(name) {
-        return Err(sqlstate::error("42P03", format!("cursor \"{name}\" already exists")));
+        return Err(sqlstate::error(
+            "42P03",
+            format!("cursor \"{name}\" already exists"),
+        ));
     }
     let (shape, batches) = run(session, query, values, None).await?;
-    session.cursors.lock().await.insert(name.to_owned(), Cursor::new(shape, batches, hold));
+    session
+        .cursors
+        .lock()
+        .await
+        .insert(name.to_owned(), Cursor::new(shape, batches, hold));
     Ok(Outcome::Done("DECLARE CURSOR".into()))
 }
 
 /// Transactions change nothing here but what clients see of them: status, local settings, cursors.
-async fn transaction(session: &Session, command: &Command, status: TransactionStatus) -> PgWireResult<Outcome> {
+async fn transaction(
+    session: &Session,
+    command: &Command,
+    status: TransactionStatus,
+) -> PgWireResult<Outcome> {
     let block = |what: &str| {
         if status == TransactionStatus::Idle {
-            Err(sqlstate::error("25P01", format!("{what} can only be used in transaction blocks")))
+            Err(sqlstate::error(
+                "25P01",
+                format!("{what} can only be used in transaction blocks"),
+            ))
         } else {
             Ok(())
         }
@@ -290,7 +400,10 @@ async fn transaction(session: &Session, command: &Command, status: TransactionSt
                 session.variables().commit();
             }
             session.apply();
-            Outcome::Transaction(if back { "ROLLBACK" } else { "COMMIT" }, TransactionStatus::Idle)
+            Outcome::Transaction(
+                if back { "ROLLBACK" } else { "COMMIT" },
+                TransactionStatus::Idle,
+            )
         }
         Command::Savepoint(name) => {
             block("SAVEPOINT")?;
@@ -320,7 +433,12 @@ fn savepoint(session: &Session, name: &str) -> PgWireResult<usize> {
 
 fn prepared(session: &Session, name: &str) -> PgWireResult<SqlPrepared> {
     let found = session.prepared().get(name).cloned();
-    found.ok_or_else(|| sqlstate::error("26000", format!("prepared statement \"{name}\" does not exist")))
+    found.ok_or_else(|| {
+        sqlstate::error(
+            "26000",
+            format!("prepared statement \"{name}\" does not exist"),
+        )
+    })
 }
 
 async fn arguments_of(
@@ -337,7 +455,9 @@ async fn arguments_of(
             && let SetExpr::Select(select) = *query.body
         {
             for item in select.projection {
-                if let SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } = item {
+                if let SelectItem::UnnamedExpr(value)
+                | SelectItem::ExprWithAlias { expr: value, .. } = item
+                {
                     values.push(value);
                 }
             }
@@ -352,15 +472,29 @@ async fn arguments_of(
         return Err(sqlstate::error("42601", message));
     }
     let typed = values.into_iter().zip(types);
-    Ok(typed.map(|(value, kind)| parameters::typed(value, kind.as_ref())).collect())
+    Ok(typed
+        .map(|(value, kind)| parameters::typed(value, kind.as_ref()))
+        .collect())
 }
 
-fn texts(session: &Session, shape: Shape, lines: &[Vec<String>], format: &Format) -> PgWireResult<Outcome> {
+fn texts(
+    session: &Session,
+    shape: Shape,
+    lines: &[Vec<String>],
+    format: &Format,
+) -> PgWireResult<Outcome> {
     let fields = shape.fields(format, &session.format())?;
     let columns: Vec<ArrayRef> = (0..shape.len())
-        .map(|at| Arc::new(StringArray::from_iter_values(lines.iter().map(|line| &line[at]))) as ArrayRef)
+        .map(|at| {
+            Arc::new(StringArray::from_iter_values(
+                lines.iter().map(|line| &line[at]),
+            )) as ArrayRef
+        })
         .collect();
     let batch = RecordBatch::try_new(Arc::clone(shape.schema()), columns)
         .map_err(|cause| sqlstate::error("XX000", cause.to_string()))?;
-    Ok(Outcome::Rows(Rows::ready(shape, fields, vec![batch]), "SHOW"))
+    Ok(Outcome::Rows(
+        Rows::ready(shape, fields, vec![batch]),
+        "SHOW",
+    ))
 }

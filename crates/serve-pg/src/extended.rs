@@ -20,8 +20,8 @@ use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionS
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as SyncMessage,
-    TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
+    Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended,
+    Sync as SyncMessage, TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 
@@ -31,7 +31,10 @@ use crate::execute::{self, Outcome};
 use crate::parameters;
 use crate::rows::Rows;
 use crate::shape::Shape;
-use crate::simple::{announce, commands, complete, copy_out, counted, describe, finish, guarded, refuse_in_failed_transaction};
+use crate::simple::{
+    announce, commands, complete, copy_out, counted, describe, finish, guarded,
+    refuse_in_failed_transaction,
+};
 use crate::sqlstate;
 use crate::wire::Connection;
 
@@ -56,11 +59,19 @@ pub(crate) struct StatementParser(Arc<Connection>);
 
 impl Extended {
     pub(crate) fn new(connection: Arc<Connection>) -> Extended {
-        Extended { parser: Arc::new(StatementParser(Arc::clone(&connection))), connection }
+        Extended {
+            parser: Arc::new(StatementParser(Arc::clone(&connection))),
+            connection,
+        }
     }
 
     /// Starts a portal or goes on with it, and sends up to `limit` rows; 0 is all.
-    async fn portal<C>(&self, client: &mut C, portal: &Portal<Arc<Prepared>>, limit: usize) -> PgWireResult<()>
+    async fn portal<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<Arc<Prepared>>,
+        limit: usize,
+    ) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
@@ -74,8 +85,10 @@ impl Extended {
         let mut state = state.lock().await;
         if matches!(*state, PortalExecutionState::Initial) {
             let told: Vec<_> = self.connection.session()?.variables().announced().collect();
-            match self.start(portal, status).await? {
-                Outcome::Rows(rows, tag) => *state = PortalExecutionState::Suspended(stream_of(rows, tag)),
+            match Box::pin(self.start(portal, status)).await? {
+                Outcome::Rows(rows, tag) => {
+                    *state = PortalExecutionState::Suspended(stream_of(rows, tag))
+                }
                 Outcome::Copy(format, rows) => {
                     *state = PortalExecutionState::Finished;
                     return copy_out(client, &format, rows).await;
@@ -102,33 +115,72 @@ impl Extended {
             }
             sent += 1;
         }
-        client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?;
+        client
+            .feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))
+            .await?;
         Ok(())
     }
 
-    async fn start(&self, portal: &Portal<Arc<Prepared>>, status: TransactionStatus) -> PgWireResult<Outcome> {
+    async fn start(
+        &self,
+        portal: &Portal<Arc<Prepared>>,
+        status: TransactionStatus,
+    ) -> PgWireResult<Outcome> {
         let session = self.connection.session()?;
         let prepared = &portal.statement.statement;
         let values = values(prepared, portal)?;
         let described = prepared.shape.as_ref();
         match (&prepared.command, &prepared.query) {
             (Command::Query(_), Some(query)) => {
-                let rows = execute::rows(session, query, &values, described, &portal.result_column_format).await?;
+                let rows = execute::rows(
+                    session,
+                    query,
+                    &values,
+                    described,
+                    &portal.result_column_format,
+                )
+                .await?;
                 Ok(Outcome::Rows(rows, query.tag))
             }
             (Command::CopyOut { format, .. }, Some(query)) => {
-                let wire = if format.is_binary() { Format::UnifiedBinary } else { Format::UnifiedText };
-                Ok(Outcome::Copy(format.clone(), execute::rows(session, query, &values, described, &wire).await?))
+                let wire = if format.is_binary() {
+                    Format::UnifiedBinary
+                } else {
+                    Format::UnifiedText
+                };
+                Ok(Outcome::Copy(
+                    format.clone(),
+                    execute::rows(session, query, &values, described, &wire).await?,
+                ))
             }
             (Command::Declare { name, hold, .. }, Some(query)) => {
-                execute::declare(session, name, query, &values, *hold || status == TransactionStatus::Idle).await
+                execute::declare(
+                    session,
+                    name,
+                    query,
+                    &values,
+                    *hold || status == TransactionStatus::Idle,
+                )
+                .await
             }
-            (command, _) => execute::execute(session, command, status, &portal.result_column_format).await,
+            (command, _) => {
+                Box::pin(execute::execute(
+                    session,
+                    command,
+                    status,
+                    &portal.result_column_format,
+                ))
+                .await
+            }
         }
     }
 
     fn remember(&self, name: &str) {
-        let mut statements = self.connection.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statements = self
+            .connection
+            .statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         statements.insert(name.to_owned());
     }
 }
@@ -164,7 +216,10 @@ fn values(
     if let Format::Individual(formats) = &portal.parameter_format
         && formats.len() != portal.parameters.len()
     {
-        return Err(sqlstate::error("08P01", "bind message has another number of parameter formats than parameters"));
+        return Err(sqlstate::error(
+            "08P01",
+            "bind message has another number of parameter formats than parameters",
+        ));
     }
     let given = prepared.types.iter().zip(&portal.parameters).enumerate();
     given
@@ -179,30 +234,50 @@ fn values(
 impl QueryParser for StatementParser {
     type Statement = Arc<Prepared>;
 
-    async fn parse_sql<C>(&self, client: &C, sql: &str, given: &[Option<Type>]) -> PgWireResult<Option<Arc<Prepared>>>
+    async fn parse_sql<C>(
+        &self,
+        client: &C,
+        sql: &str,
+        given: &[Option<Type>],
+    ) -> PgWireResult<Option<Arc<Prepared>>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
         let session = self.0.session()?;
         let mut commands = commands(sql)?;
         if commands.len() > 1 {
-            return Err(sqlstate::error("42601", "cannot insert multiple commands into a prepared statement"));
+            return Err(sqlstate::error(
+                "42601",
+                "cannot insert multiple commands into a prepared statement",
+            ));
         }
-        let Some(command) = commands.pop() else { return Ok(None) };
+        let Some(command) = commands.pop() else {
+            return Ok(None);
+        };
         refuse_in_failed_transaction(client.transaction_status(), &command)?;
         let text = match &command {
             Command::Query(text) => text,
             Command::CopyOut { query, .. } | Command::Declare { query, .. } => query,
             Command::Write(tag) => return Err(sqlstate::read_only(tag)),
             _ => {
-                let shape = execute::shape_of(session, &command).await?;
-                return Ok(Some(Arc::new(Prepared { command, query: None, types: Vec::new(), shape })));
+                let shape = Box::pin(execute::shape_of(session, &command)).await?;
+                return Ok(Some(Arc::new(Prepared {
+                    command,
+                    query: None,
+                    types: Vec::new(),
+                    shape,
+                })));
             }
         };
         let query = execute::parse(session, text)?;
         let types = execute::types(session, &query, given).await?;
         let shape = Some(execute::describe(session, &query, &types).await?);
-        Ok(Some(Arc::new(Prepared { command, query: Some(query), types, shape })))
+        Ok(Some(Arc::new(Prepared {
+            command,
+            query: Some(query),
+            types,
+            shape,
+        })))
     }
 
     fn get_parameter_types(&self, statement: &Arc<Prepared>) -> PgWireResult<Vec<Type>> {
@@ -216,9 +291,10 @@ impl QueryParser for StatementParser {
     ) -> PgWireResult<Vec<FieldInfo>> {
         match (&statement.command, &statement.shape) {
             (Command::CopyOut { .. } | Command::Declare { .. }, _) | (_, None) => Ok(Vec::new()),
-            (_, Some(shape)) => {
-                shape.fields(format.unwrap_or(&Format::UnifiedText), &self.0.session()?.format())
-            }
+            (_, Some(shape)) => shape.fields(
+                format.unwrap_or(&Format::UnifiedText),
+                &self.0.session()?.format(),
+            ),
         }
     }
 }
@@ -239,7 +315,10 @@ impl ExtendedQueryHandler for Extended {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let name = message.name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        let name = message
+            .name
+            .clone()
+            .unwrap_or_else(|| DEFAULT_NAME.to_owned());
         let parsed = guarded(
             &self.connection,
             StoredStatement::parse(client, &message, Arc::clone(&self.parser)),
@@ -250,7 +329,9 @@ impl ExtendedQueryHandler for Extended {
             None => client.portal_store().put_empty_statement(&name),
         }
         self.remember(&name);
-        client.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        client
+            .feed(PgWireBackendMessage::ParseComplete(ParseComplete::new()))
+            .await?;
         Ok(())
     }
 
@@ -269,12 +350,25 @@ impl ExtendedQueryHandler for Extended {
         match client.portal_store().get_portal(name) {
             Some(Entry::Value(portal)) => {
                 let limit = usize::try_from(message.max_rows).unwrap_or(0);
-                guarded(&self.connection, self.portal(client, &portal, limit)).await?;
+                guarded(
+                    &self.connection,
+                    Box::pin(self.portal(client, &portal, limit)),
+                )
+                .await?;
             }
             Some(Entry::Empty) => {
-                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+                client
+                    .feed(PgWireBackendMessage::EmptyQueryResponse(
+                        EmptyQueryResponse::new(),
+                    ))
+                    .await?;
             }
-            None => return Err(sqlstate::error("34000", format!("portal \"{name}\" does not exist"))),
+            None => {
+                return Err(sqlstate::error(
+                    "34000",
+                    format!("portal \"{name}\" does not exist"),
+                ));
+            }
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())
@@ -305,11 +399,17 @@ impl ExtendedQueryHandler for Extended {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
         if message.target_type == TARGET_TYPE_BYTE_STATEMENT {
             client.portal_store().rm_statement(name);
-            self.connection.statements.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            self.connection
+                .statements
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(name);
         } else {
             client.portal_store().rm_portal(name);
         }
-        client.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
+        client
+            .feed(PgWireBackendMessage::CloseComplete(CloseComplete::new()))
+            .await?;
         Ok(())
     }
 
@@ -326,10 +426,15 @@ impl ExtendedQueryHandler for Extended {
         {
             let session = self.connection.session()?;
             if let Some(cursor) = session.cursors.lock().await.get(name) {
-                let fields = cursor.shape.fields(&Format::UnifiedText, &session.format())?;
+                let fields = cursor
+                    .shape
+                    .fields(&Format::UnifiedText, &session.format())?;
                 return describe(client, &fields).await;
             }
-            return Err(sqlstate::error("34000", format!("portal \"{name}\" does not exist")));
+            return Err(sqlstate::error(
+                "34000",
+                format!("portal \"{name}\" does not exist"),
+            ));
         }
         self._on_describe(client, message).await
     }
@@ -347,7 +452,10 @@ impl ExtendedQueryHandler for Extended {
     {
         let statement = &target.statement;
         let fields = self.parser.get_result_schema(statement, None)?;
-        Ok(DescribeStatementResponse::new(statement.types.clone(), fields))
+        Ok(DescribeStatementResponse::new(
+            statement.types.clone(),
+            fields,
+        ))
     }
 
     async fn do_describe_portal<C>(
@@ -362,7 +470,9 @@ impl ExtendedQueryHandler for Extended {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let statement = &target.statement.statement;
-        let fields = self.parser.get_result_schema(statement, Some(&target.result_column_format))?;
+        let fields = self
+            .parser
+            .get_result_schema(statement, Some(&target.result_column_format))?;
         Ok(DescribePortalResponse::new(fields))
     }
 
@@ -378,6 +488,9 @@ impl ExtendedQueryHandler for Extended {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        Err(sqlstate::error("XX000", "portals are executed in on_execute"))
+        Err(sqlstate::error(
+            "XX000",
+            "portals are executed in on_execute",
+        ))
     }
 }

@@ -77,7 +77,11 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<Serving, ServeError> {
     let verifiers = Verifiers::new(&settings.users)?;
-    let names = settings.users.iter().map(|user| user.name.clone()).collect();
+    let names = settings
+        .users
+        .iter()
+        .map(|user| user.name.clone())
+        .collect();
     let server = Arc::new(Server {
         sessions,
         verifiers: Arc::new(verifiers),
@@ -87,13 +91,23 @@ pub async fn serve(
         switchboard: Arc::new(Switchboard::default()),
         library: catalog::Library::load()?,
     });
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|cause| ServeError::Listen { address: settings.listen, cause })?;
-    let addr = listener
-        .local_addr()
-        .map_err(|cause| ServeError::Listen { address: settings.listen, cause })?;
+    let listener =
+        TcpListener::bind(settings.listen)
+            .await
+            .map_err(|cause| ServeError::Listen {
+                address: settings.listen,
+                cause,
+            })?;
+    let addr = listener.local_addr().map_err(|cause| ServeError::Listen {
+        address: settings.listen,
+        cause,
+    })?;
     tracing::info!(%addr, users = settings.users.len(), max_connections = settings.max_connections, "serving postgres");
-    let task = tokio::spawn(wire::accept(listener, server, settings.max_connections, stop));
+    let task = tokio::spawn(wire::accept(
+        listener,
+        server,
+        settings.max_connections,
+        stop,
+    ));
     Ok(Serving { addr, task })
 }

@@ -6,8 +6,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, LimitClause, ObjectName, Query, Statement, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    Array, ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Statement,
+    TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use pgwire::api::Type;
 use pgwire::error::PgWireResult;
@@ -49,11 +50,14 @@ pub(crate) fn named_types(statement: &Statement, count: usize) -> Vec<Option<Typ
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             match expr {
-                Expr::Cast { expr, data_type, .. } => self.note(expr, type_named(&data_type.to_string())),
+                Expr::Cast {
+                    expr, data_type, ..
+                } => self.note(expr, type_named(&data_type.to_string())),
                 // `x = ANY($1)` by now; of an array nobody typed, text is the best guess.
                 Expr::Function(function) if function.name.to_string() == "array_contains" => {
                     if let FunctionArguments::List(list) = &function.args
-                        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(array))) = list.args.first()
+                        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(array))) =
+                            list.args.first()
                     {
                         self.note(array, Some(Type::TEXT_ARRAY));
                     }
@@ -96,7 +100,10 @@ pub(crate) fn substitute(statement: &mut Statement, values: &[Option<Expr>]) -> 
         }
     }
     match statement.visit(&mut Substitute(values)) {
-        ControlFlow::Break(at) => Err(sqlstate::error("42P02", format!("there is no parameter ${at}"))),
+        ControlFlow::Break(at) => Err(sqlstate::error(
+            "42P02",
+            format!("there is no parameter ${at}"),
+        )),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
@@ -152,9 +159,13 @@ fn array(elem: Vec<Expr>) -> Expr {
 fn cast(expr: Expr, kind: &Type) -> Expr {
     match sql_type(kind) {
         None => expr,
-        Some(data_type) => {
-            Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
-        }
+        Some(data_type) => Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(expr),
+            data_type,
+            array: false,
+            format: None,
+        },
     }
 }
 
@@ -162,7 +173,10 @@ fn cast(expr: Expr, kind: &Type) -> Expr {
 fn sql_type(kind: &Type) -> Option<DataType> {
     if let Some(element) = element(kind) {
         let inner = sql_type(&element).unwrap_or(DataType::Text);
-        return Some(DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(inner), None)));
+        return Some(DataType::Array(ArrayElemTypeDef::SquareBracket(
+            Box::new(inner),
+            None,
+        )));
     }
     Some(match *kind {
         Type::BOOL => DataType::Boolean,
@@ -176,7 +190,10 @@ fn sql_type(kind: &Type) -> Option<DataType> {
         Type::TIME => DataType::Time(None, TimezoneInfo::None),
         Type::TIMESTAMP => DataType::Timestamp(Some(6), TimezoneInfo::None),
         Type::TIMESTAMPTZ => DataType::Timestamp(Some(6), TimezoneInfo::WithTimeZone),
-        Type::INTERVAL => DataType::Interval { fields: None, precision: None },
+        Type::INTERVAL => DataType::Interval {
+            fields: None,
+            precision: None,
+        },
         Type::BYTEA => DataType::Bytea,
         Type::OID => DataType::Custom(ObjectName::from(vec![Ident::new("oid")]), Vec::new()),
         _ => return None,
@@ -204,12 +221,18 @@ static ARRAYS: &[(Type, Type)] = &[
 
 /// The element type of an array type.
 fn element(kind: &Type) -> Option<Type> {
-    ARRAYS.iter().find(|(_, array)| array == kind).map(|(element, _)| element.clone())
+    ARRAYS
+        .iter()
+        .find(|(_, array)| array == kind)
+        .map(|(element, _)| element.clone())
 }
 
 /// The array type of an element type.
 fn array_of(kind: &Type) -> Option<Type> {
-    ARRAYS.iter().find(|(element, _)| element == kind).map(|(_, array)| array.clone())
+    ARRAYS
+        .iter()
+        .find(|(element, _)| element == kind)
+        .map(|(_, array)| array.clone())
 }
 
 /// A type by any of its SQL names, as far as parameters and casts use them.
@@ -233,7 +256,11 @@ pub(crate) fn type_named(name: &str) -> Option<Type> {
         "date" => Type::DATE,
         "time" | "time without time zone" => Type::TIME,
         "timestamp" | "timestamp without time zone" => {
-            if lower.ends_with("with time zone") { Type::TIMESTAMPTZ } else { Type::TIMESTAMP }
+            if lower.ends_with("with time zone") {
+                Type::TIMESTAMPTZ
+            } else {
+                Type::TIMESTAMP
+            }
         }
         "timestamptz" | "timestamp with time zone" => Type::TIMESTAMPTZ,
         "interval" => Type::INTERVAL,
@@ -254,11 +281,17 @@ mod tests {
 
     #[test]
     fn types_named_by_the_query_are_found() {
-        let query = dialect::parse("select $1::date, cast($2 as int[]), $3 from t limit $4").unwrap();
+        let query =
+            dialect::parse("select $1::date, cast($2 as int[]), $3 from t limit $4").unwrap();
         assert_eq!(query.placeholders, 4);
         assert_eq!(
             named_types(&query.statement, 4),
-            [Some(Type::DATE), Some(Type::INT4_ARRAY), None, Some(Type::INT8)]
+            [
+                Some(Type::DATE),
+                Some(Type::INT4_ARRAY),
+                None,
+                Some(Type::INT8)
+            ]
         );
     }
 

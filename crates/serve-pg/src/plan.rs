@@ -46,11 +46,15 @@ impl Batches {
         let (sender, batches) = mpsc::channel(AHEAD);
         let ctx = ctx.clone();
         let worker = tokio::spawn(async move {
-            let started = async { ctx.execute_logical_plan(plan).await?.execute_stream().await }.await;
+            let started =
+                async { ctx.execute_logical_plan(plan).await?.execute_stream().await }.await;
             let mut stream = match started {
                 Ok(stream) => stream,
                 Err(error) => {
-                    sender.send(Err(sqlstate::from_datafusion(&error))).await.ok();
+                    sender
+                        .send(Err(sqlstate::from_datafusion(&error)))
+                        .await
+                        .ok();
                     return;
                 }
             };
@@ -62,7 +66,10 @@ impl Batches {
                 }
             }
         });
-        Batches { batches, worker: Some(AbortOnDropHandle::new(worker)) }
+        Batches {
+            batches,
+            worker: Some(AbortOnDropHandle::new(worker)),
+        }
     }
 
     /// The next batch, or `None` after the last.
@@ -79,14 +86,21 @@ impl Batches {
 }
 
 /// Runs a future on a task of its own, which is stopped when the caller is.
-async fn on_worker<T: Send + 'static>(work: impl Future<Output = PgWireResult<T>> + Send + 'static) -> PgWireResult<T> {
-    AbortOnDropHandle::new(tokio::spawn(work)).await.map_err(|error| broken(&error))?
+async fn on_worker<T: Send + 'static>(
+    work: impl Future<Output = PgWireResult<T>> + Send + 'static,
+) -> PgWireResult<T> {
+    AbortOnDropHandle::new(tokio::spawn(work))
+        .await
+        .map_err(|error| broken(&error))?
 }
 
 fn broken(error: &JoinError) -> PgWireError {
     if error.is_panic() {
         tracing::error!("a query panicked; this is a bug in the server or the engine");
-        sqlstate::error("XX000", "the query broke the engine; this is a bug in Pejl, please report the query")
+        sqlstate::error(
+            "XX000",
+            "the query broke the engine; this is a bug in Pejl, please report the query",
+        )
     } else {
         sqlstate::error("57014", "the query was stopped")
     }

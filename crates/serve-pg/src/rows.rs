@@ -42,7 +42,13 @@ impl Rows {
 
     fn new(shape: Shape, fields: Vec<FieldInfo>, batches: Source) -> Rows {
         let fields = Arc::new(fields);
-        Rows { shape, encoder: DataRowEncoder::new(Arc::clone(&fields)), fields, batches, current: None }
+        Rows {
+            shape,
+            encoder: DataRowEncoder::new(Arc::clone(&fields)),
+            fields,
+            batches,
+            current: None,
+        }
     }
 
     /// The next row, or `None` after the last.
@@ -79,19 +85,32 @@ fn encode(
     let array = batch.column(column);
     if let DataType::Decimal128(_, scale) = array.data_type() {
         // The library's way goes through a 96-bit decimal, which DataFusion's sums and averages outgrow.
-        let value = array.is_valid(row).then(|| array.as_primitive::<Decimal128Type>().value(row));
+        let value = array
+            .is_valid(row)
+            .then(|| array.as_primitive::<Decimal128Type>().value(row));
         return encode_decimal(encoder, value, *scale, field.format());
     }
     // PostgreSQL writes 1 for the number that the library writes as 1.0.
     if field.format() == FieldFormat::Text && array.is_valid(row) {
         let text = match array.data_type() {
-            DataType::Float64 => Some(float_text(array.as_primitive::<Float64Type>().value(row), 15)),
-            DataType::Float32 => Some(float_text(array.as_primitive::<Float32Type>().value(row), 6)),
+            DataType::Float64 => Some(float_text(
+                array.as_primitive::<Float64Type>().value(row),
+                15,
+            )),
+            DataType::Float32 => Some(float_text(
+                array.as_primitive::<Float32Type>().value(row),
+                6,
+            )),
             _ => None,
         };
         if text.is_some() {
             let options = FormatOptions::default();
-            return encoder.encode_field_with_type_and_format(&text, &Type::TEXT, FieldFormat::Text, &options);
+            return encoder.encode_field_with_type_and_format(
+                &text,
+                &Type::TEXT,
+                FieldFormat::Text,
+                &options,
+            );
         }
     }
     encode_value(encoder, array, row, batch.schema_ref().field(column), field)
@@ -109,12 +128,20 @@ fn encode_decimal(
         encoder.encode_field_with_type_and_format(&text, &Type::TEXT, FieldFormat::Text, &options)
     } else {
         let bytes = value.map(|value| decimal_binary(value, scale));
-        encoder.encode_field_with_type_and_format(&bytes, &Type::BYTEA, FieldFormat::Binary, &options)
+        encoder.encode_field_with_type_and_format(
+            &bytes,
+            &Type::BYTEA,
+            FieldFormat::Binary,
+            &options,
+        )
     }
 }
 
 /// Shortest digits that read back as the same number, with an exponent from 10^`digits` on and below 10^-4.
-fn float_text<T: std::fmt::LowerExp + std::fmt::Display + PartialEq + Copy>(value: T, digits: i32) -> String {
+fn float_text<T: std::fmt::LowerExp + std::fmt::Display + PartialEq + Copy>(
+    value: T,
+    digits: i32,
+) -> String {
     let scientific = format!("{value:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return match scientific.as_str() {
@@ -143,7 +170,11 @@ fn decimal_text(value: i128, scale: i8) -> String {
     if places > 0 {
         digits.insert(digits.len() - places, '.');
     }
-    if value < 0 { format!("-{digits}") } else { digits }
+    if value < 0 {
+        format!("-{digits}")
+    } else {
+        digits
+    }
 }
 
 /// `numeric_send`: digit count, weight of the first digit, sign, display scale, then base-10000 digits.
@@ -155,8 +186,11 @@ fn decimal_binary(value: i128, scale: i8) -> Vec<u8> {
     let lead = (4 - whole.len() % 4) % 4;
     let trail = (4 - fraction.len() % 4) % 4;
     let padded = format!("{}{whole}{fraction}{}", "0".repeat(lead), "0".repeat(trail));
-    let mut digits: Vec<i16> =
-        padded.as_bytes().chunks(4).map(|four| four.iter().fold(0, |sum, d| sum * 10 + i16::from(d - b'0'))).collect();
+    let mut digits: Vec<i16> = padded
+        .as_bytes()
+        .chunks(4)
+        .map(|four| four.iter().fold(0, |sum, d| sum * 10 + i16::from(d - b'0')))
+        .collect();
     let mut weight = (whole.len() + lead) as i32 / 4 - 1;
     while digits.first() == Some(&0) {
         digits.remove(0);
@@ -168,7 +202,11 @@ fn decimal_binary(value: i128, scale: i8) -> Vec<u8> {
     let sign: i16 = if value < 0 { 0x4000 } else { 0 };
     let weight = if digits.is_empty() { 0 } else { weight as i16 };
     let header = [digits.len() as i16, weight, sign, i16::from(scale.max(0))];
-    header.iter().chain(&digits).flat_map(|word| word.to_be_bytes()).collect()
+    header
+        .iter()
+        .chain(&digits)
+        .flat_map(|word| word.to_be_bytes())
+        .collect()
 }
 
 #[cfg(test)]
@@ -187,18 +225,48 @@ mod tests {
 
     #[test]
     fn floats_are_written_as_postgres_writes_them() {
-        let shown = [1e15, 1e14, 123_456_789_012_345_678.0, 1e-4, 1e-5, 1.0, -0.0, 0.25, f64::NAN, f64::NEG_INFINITY]
-            .map(|value| float_text(value, 15));
-        let expected =
-            ["1e+15", "100000000000000", "1.2345678901234568e+17", "0.0001", "1e-05", "1", "-0", "0.25", "NaN", "-Infinity"];
+        let shown = [
+            1e15,
+            1e14,
+            123_456_789_012_345_678.0,
+            1e-4,
+            1e-5,
+            1.0,
+            -0.0,
+            0.25,
+            f64::NAN,
+            f64::NEG_INFINITY,
+        ]
+        .map(|value| float_text(value, 15));
+        let expected = [
+            "1e+15",
+            "100000000000000",
+            "1.2345678901234568e+17",
+            "0.0001",
+            "1e-05",
+            "1",
+            "-0",
+            "0.25",
+            "NaN",
+            "-Infinity",
+        ];
         assert_eq!(shown, expected);
-        assert_eq!((float_text(1e6_f32, 6), float_text(100_000_f32, 6)), ("1e+06".into(), "100000".into()));
+        assert_eq!(
+            (float_text(1e6_f32, 6), float_text(100_000_f32, 6)),
+            ("1e+06".into(), "100000".into())
+        );
     }
 
     #[test]
     fn binary_decimals_are_as_numeric_send_writes_them() {
-        assert_eq!(decimal_binary(123_456_780, 4), [0, 3, 0, 1, 0, 0, 0, 4, 0, 1, 9, 41, 26, 124]);
-        assert_eq!(decimal_binary(-5, 2), [0, 1, 0xff, 0xff, 0x40, 0, 0, 2, 1, 0xf4]);
+        assert_eq!(
+            decimal_binary(123_456_780, 4),
+            [0, 3, 0, 1, 0, 0, 0, 4, 0, 1, 9, 41, 26, 124]
+        );
+        assert_eq!(
+            decimal_binary(-5, 2),
+            [0, 1, 0xff, 0xff, 0x40, 0, 0, 2, 1, 0xf4]
+        );
         assert_eq!(decimal_binary(0, 2), [0, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(decimal_binary(10_000, 0), [0, 1, 0, 1, 0, 0, 0, 0, 0, 1]);
     }

@@ -62,7 +62,10 @@ pub(crate) struct Unterminated(pub(crate) &'static str);
 pub(crate) fn split(script: &str) -> Result<Vec<Statement<'_>>, Unterminated> {
     let mut statements = Vec::new();
     let mut words: Vec<Word<'_>> = Vec::new();
-    let mut lexer = Lexer { text: script, at: 0 };
+    let mut lexer = Lexer {
+        text: script,
+        at: 0,
+    };
     loop {
         let word = lexer.next()?;
         if word.as_ref().is_none_or(|word| word.is_sign(';')) {
@@ -71,7 +74,11 @@ pub(crate) fn split(script: &str) -> Result<Vec<Statement<'_>>, Unterminated> {
                 let text = &script[start..end];
                 let words = words
                     .drain(..)
-                    .map(|word| Word { start: word.start - start, end: word.end - start, ..word })
+                    .map(|word| Word {
+                        start: word.start - start,
+                        end: word.end - start,
+                        ..word
+                    })
                     .collect();
                 statements.push(Statement { text, words });
             }
@@ -98,7 +105,9 @@ impl<'a> Lexer<'a> {
         self.skip_blanks()?;
         let start = self.at;
         let rest = self.rest();
-        let Some(first) = rest.chars().next() else { return Ok(None) };
+        let Some(first) = rest.chars().next() else {
+            return Ok(None);
+        };
         let kind = match first {
             '\'' => Kind::Text(self.quoted('\'', false)?),
             '"' => Kind::Name(self.quoted('"', false)?),
@@ -110,11 +119,17 @@ impl<'a> Lexer<'a> {
                 Some(text) => Kind::Text(text),
                 None => self.sign(first),
             },
-            _ if first.is_ascii_digit() => Kind::Number(self.take(|c| c.is_ascii_alphanumeric() || c == '.')),
+            _ if first.is_ascii_digit() => {
+                Kind::Number(self.take(|c| c.is_ascii_alphanumeric() || c == '.'))
+            }
             _ if is_name_start(first) => Kind::Bare(self.take(is_name_part)),
             _ => self.sign(first),
         };
-        Ok(Some(Word { kind, start, end: self.at }))
+        Ok(Some(Word {
+            kind,
+            start,
+            end: self.at,
+        }))
     }
 
     fn sign(&mut self, sign: char) -> Kind<'a> {
@@ -159,7 +174,9 @@ impl<'a> Lexer<'a> {
                     return Ok(value);
                 }
             } else if c == '\\' && backslashes {
-                let Some((_, escaped)) = chars.next() else { break };
+                let Some((_, escaped)) = chars.next() else {
+                    break;
+                };
                 value.push(match escaped {
                     'n' => '\n',
                     't' => '\t',
@@ -170,12 +187,18 @@ impl<'a> Lexer<'a> {
             }
             value.push(c);
         }
-        Err(Unterminated(if quote == '"' { "quoted name" } else { "quoted string" }))
+        Err(Unterminated(if quote == '"' {
+            "quoted name"
+        } else {
+            "quoted string"
+        }))
     }
 
     fn dollar_quoted(&mut self) -> Result<Option<String>, Unterminated> {
         let rest = self.rest();
-        let Some(tag_end) = rest[1..].find('$') else { return Ok(None) };
+        let Some(tag_end) = rest[1..].find('$') else {
+            return Ok(None);
+        };
         let tag = &rest[..tag_end + 2];
         let inner = &tag[1..tag.len() - 1];
         if !inner.chars().all(is_name_part) || inner.starts_with(|c: char| c.is_ascii_digit()) {
@@ -225,23 +248,45 @@ mod tests {
     use super::*;
 
     fn texts(script: &str) -> Vec<&str> {
-        split(script).unwrap().into_iter().map(|statement| statement.text).collect()
+        split(script)
+            .unwrap()
+            .into_iter()
+            .map(|statement| statement.text)
+            .collect()
     }
 
     #[test]
     fn semicolons_end_statements_only_outside_quotes_and_comments() {
         assert_eq!(texts("select 1; select 2;"), ["select 1", "select 2"]);
-        assert_eq!(texts(" ;; select ';' ; -- a;b\n select \"a;b\" "), ["select ';'", "select \"a;b\""]);
-        assert_eq!(texts("select $$a;b$$, $x$;$$;$x$; select $1"), ["select $$a;b$$, $x$;$$;$x$", "select $1"]);
-        assert_eq!(texts("select /* ; /* ; */ ; */ 1"), ["select /* ; /* ; */ ; */ 1"]);
-        assert_eq!(texts("select 'it''s;', E'\\';'"), ["select 'it''s;', E'\\';'"]);
-        assert_eq!(texts("select 'æ;ø' as ål; select 2"), ["select 'æ;ø' as ål", "select 2"]);
+        assert_eq!(
+            texts(" ;; select ';' ; -- a;b\n select \"a;b\" "),
+            ["select ';'", "select \"a;b\""]
+        );
+        assert_eq!(
+            texts("select $$a;b$$, $x$;$$;$x$; select $1"),
+            ["select $$a;b$$, $x$;$$;$x$", "select $1"]
+        );
+        assert_eq!(
+            texts("select /* ; /* ; */ ; */ 1"),
+            ["select /* ; /* ; */ ; */ 1"]
+        );
+        assert_eq!(
+            texts("select 'it''s;', E'\\';'"),
+            ["select 'it''s;', E'\\';'"]
+        );
+        assert_eq!(
+            texts("select 'æ;ø' as ål; select 2"),
+            ["select 'æ;ø' as ål", "select 2"]
+        );
         assert_eq!(texts(""), Vec::<&str>::new());
     }
 
     #[test]
     fn words_lose_their_quotes() {
-        let words = split("SET x = E'a\\'b', \"C\"\"d\", 1.5").unwrap().remove(0).words;
+        let words = split("SET x = E'a\\'b', \"C\"\"d\", 1.5")
+            .unwrap()
+            .remove(0)
+            .words;
         let kinds: Vec<_> = words.into_iter().map(|word| word.kind).collect();
         assert_eq!(
             kinds,
@@ -263,6 +308,9 @@ mod tests {
         assert_eq!(split("select 'a"), Err(Unterminated("quoted string")));
         assert_eq!(split("select \"a"), Err(Unterminated("quoted name")));
         assert_eq!(split("select /* a"), Err(Unterminated("comment")));
-        assert_eq!(split("select $a$ b"), Err(Unterminated("dollar-quoted string")));
+        assert_eq!(
+            split("select $a$ b"),
+            Err(Unterminated("dollar-quoted string"))
+        );
     }
 }

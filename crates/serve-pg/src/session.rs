@@ -7,7 +7,9 @@ use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
-use pgwire::api::{METADATA_APPLICATION_NAME, METADATA_CLIENT_ENCODING, METADATA_DATABASE, METADATA_USER, Type};
+use pgwire::api::{
+    METADATA_APPLICATION_NAME, METADATA_CLIENT_ENCODING, METADATA_DATABASE, METADATA_USER, Type,
+};
 use pgwire::error::PgWireResult;
 use pgwire::types::format::FormatOptions;
 
@@ -59,7 +61,11 @@ impl Session {
         })?;
 
         let schemas = served.schemas();
-        let path: Vec<&str> = FIRST_PATH.iter().copied().filter(|name| schemas.iter().any(|s| s == name)).collect();
+        let path: Vec<&str> = FIRST_PATH
+            .iter()
+            .copied()
+            .filter(|name| schemas.iter().any(|s| s == name))
+            .collect();
         let mut variables = Variables::new(&user, &path.join(", "), server.statement_timeout);
         apply_startup(&mut variables, startup)?;
         variables.start();
@@ -80,7 +86,9 @@ impl Session {
     }
 
     pub(crate) fn variables(&self) -> MutexGuard<'_, Variables> {
-        self.variables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.variables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn variables_handle(&self) -> Arc<Mutex<Variables>> {
@@ -88,7 +96,9 @@ impl Session {
     }
 
     pub(crate) fn savepoints(&self) -> MutexGuard<'_, Vec<String>> {
-        self.savepoints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.savepoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn prepared(&self) -> MutexGuard<'_, BTreeMap<String, SqlPrepared>> {
@@ -108,16 +118,31 @@ impl Session {
     pub(crate) fn apply(&self) {
         let (path, zone) = {
             let variables = self.variables();
-            (variables.get("search_path").to_owned(), variables.get("timezone").to_owned())
+            (
+                variables.get("search_path").to_owned(),
+                variables.get("timezone").to_owned(),
+            )
         };
-        let path = path.split(',').map(|name| name.trim().trim_matches('"').replace("$user", &self.user));
-        self.served.look_in(path.filter(|name| !name.is_empty()).collect());
-        self.ctx.state_ref().write().config_mut().options_mut().execution.time_zone = Some(zone);
+        let path = path
+            .split(',')
+            .map(|name| name.trim().trim_matches('"').replace("$user", &self.user));
+        self.served
+            .look_in(path.filter(|name| !name.is_empty()).collect());
+        self.ctx
+            .state_ref()
+            .write()
+            .config_mut()
+            .options_mut()
+            .execution
+            .time_zone = Some(zone);
     }
 }
 
 /// A context that shares nothing changeable with any other, whatever `given` shares.
-fn own_context(given: &SessionContext, connection: &Connection) -> Result<(SessionContext, Arc<Served>), ServeError> {
+fn own_context(
+    given: &SessionContext,
+    connection: &Connection,
+) -> Result<(SessionContext, Arc<Served>), ServeError> {
     let state = given.state();
     let name = state.config_options().catalog.default_catalog.clone();
     let inner = state
@@ -157,7 +182,8 @@ fn apply_startup(variables: &mut Variables, startup: &HashMap<String, String>) -
             // Whatever the client asks for, it is told UTF8 and has to read that.
             METADATA_CLIENT_ENCODING => {}
             METADATA_APPLICATION_NAME => {
-                let printable: String = value.chars().filter(|c| !c.is_control()).take(63).collect();
+                let printable: String =
+                    value.chars().filter(|c| !c.is_control()).take(63).collect();
                 variables.set(name, Some(&printable), false)?;
             }
             "options" => {
@@ -177,7 +203,10 @@ fn options(text: &str) -> Vec<(String, String)> {
     let mut settings = Vec::new();
     let mut at = 0;
     while at < words.len() {
-        let setting = match words[at].strip_prefix("-c").or_else(|| words[at].strip_prefix("--")) {
+        let setting = match words[at]
+            .strip_prefix("-c")
+            .or_else(|| words[at].strip_prefix("--"))
+        {
             Some("") => {
                 at += 1;
                 words.get(at).copied().unwrap_or_default()
@@ -200,27 +229,42 @@ pub(crate) fn resolve_names(session: &Session, text: &str) -> PgWireResult<Strin
     if !text.to_ascii_lowercase().contains("reg") {
         return Ok(text.to_owned());
     }
-    let Ok(statements) = script::split(text) else { return Ok(text.to_owned()) };
-    let [statement] = statements.as_slice() else { return Ok(text.to_owned()) };
+    let Ok(statements) = script::split(text) else {
+        return Ok(text.to_owned());
+    };
+    let [statement] = statements.as_slice() else {
+        return Ok(text.to_owned());
+    };
     let mut resolved = String::with_capacity(text.len());
     let mut done = 0;
     let words = &statement.words;
     for (at, word) in words.iter().enumerate() {
-        let script::Kind::Text(name) = &word.kind else { continue };
-        if !words.get(at + 1).is_some_and(|w| w.is_sign(':')) || !words.get(at + 2).is_some_and(|w| w.is_sign(':')) {
+        let script::Kind::Text(name) = &word.kind else {
+            continue;
+        };
+        if !words.get(at + 1).is_some_and(|w| w.is_sign(':'))
+            || !words.get(at + 2).is_some_and(|w| w.is_sign(':'))
+        {
             continue;
         }
-        let qualified = words.get(at + 3).is_some_and(|w| w.is("pg_catalog")) && words.get(at + 4).is_some_and(|w| w.is_sign('.'));
+        let qualified = words.get(at + 3).is_some_and(|w| w.is("pg_catalog"))
+            && words.get(at + 4).is_some_and(|w| w.is_sign('.'));
         let kind_at = if qualified { at + 5 } else { at + 3 };
-        let Some(kind) = words.get(kind_at) else { continue };
+        let Some(kind) = words.get(kind_at) else {
+            continue;
+        };
         let oid = if name.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() {
             name.parse().ok()
         } else if kind.is("regclass") {
             let found = session.served.relation(name);
-            Some(found.ok_or_else(|| sqlstate::error("42P01", format!("relation \"{name}\" does not exist")))?)
+            Some(found.ok_or_else(|| {
+                sqlstate::error("42P01", format!("relation \"{name}\" does not exist"))
+            })?)
         } else if kind.is("regnamespace") {
             let found = session.served.namespace(name);
-            Some(found.ok_or_else(|| sqlstate::error("3F000", format!("schema \"{name}\" does not exist")))?)
+            Some(found.ok_or_else(|| {
+                sqlstate::error("3F000", format!("schema \"{name}\" does not exist"))
+            })?)
         } else if kind.is("regtype") {
             crate::parameters::type_named(name).map(|kind| kind.oid().cast_signed())
         } else {
@@ -229,11 +273,16 @@ pub(crate) fn resolve_names(session: &Session, text: &str) -> PgWireResult<Strin
         if kind.is("regproc") && oid.is_none() {
             // The library's tables keep function names where PostgreSQL keeps regproc.
             let function = name.rsplit('.').next().unwrap_or(name).replace('\'', "''");
-            resolved.push_str(&format!("{}'{function}'", &statement.text[done..word.start]));
+            resolved.push_str(&format!(
+                "{}'{function}'",
+                &statement.text[done..word.start]
+            ));
             done = kind.end;
             continue;
         }
-        let is_name_cast = ["regclass", "regnamespace", "regtype"].iter().any(|k| kind.is(k));
+        let is_name_cast = ["regclass", "regnamespace", "regtype"]
+            .iter()
+            .any(|k| kind.is(k));
         if let (Some(oid), true) = (oid, is_name_cast) {
             resolved.push_str(&statement.text[done..word.start]);
             resolved.push_str(&oid.to_string());
@@ -250,8 +299,15 @@ mod tests {
 
     #[test]
     fn options_of_the_startup_message_are_settings() {
-        let expected = [("search_path", "core"), ("statement_timeout", "5s"), ("geqo", "off")];
+        let expected = [
+            ("search_path", "core"),
+            ("statement_timeout", "5s"),
+            ("geqo", "off"),
+        ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(options("-c search_path=core -cstatement_timeout=5s --geqo=off"), expected);
+        assert_eq!(
+            options("-c search_path=core -cstatement_timeout=5s --geqo=off"),
+            expected
+        );
     }
 }

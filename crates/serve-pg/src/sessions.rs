@@ -21,6 +21,8 @@ pub trait Sessions: Send + Sync {
 #[async_trait]
 impl Sessions for warehouse::Warehouse {
     async fn open(&self, _user: &str) -> Result<SessionContext, ServeError> {
-        self.session().await.map_err(|cause| ServeError::Session(cause.to_string()))
+        self.session()
+            .await
+            .map_err(|cause| ServeError::Session(cause.to_string()))
     }
 }

@@ -48,7 +48,7 @@ impl Simple {
         let status = client.transaction_status();
         refuse_in_failed_transaction(status, command)?;
         let told: Vec<_> = session.variables().announced().collect();
-        match execute(session, command, status, &Format::UnifiedText).await? {
+        match Box::pin(execute(session, command, status, &Format::UnifiedText)).await? {
             Outcome::Rows(mut rows, tag) => {
                 describe(client, &rows.fields).await?;
                 let mut sent = 0;
@@ -81,10 +81,14 @@ impl SimpleQueryHandler for Simple {
         client.set_state(PgWireConnectionState::QueryInProgress);
         let commands = commands(&query.query)?;
         if commands.is_empty() {
-            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+            client
+                .feed(PgWireBackendMessage::EmptyQueryResponse(
+                    EmptyQueryResponse::new(),
+                ))
+                .await?;
         }
         for command in &commands {
-            guarded(&self.connection, self.statement(client, command)).await?;
+            guarded(&self.connection, Box::pin(self.statement(client, command))).await?;
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);
         send_ready_for_query(client, client.transaction_status()).await
@@ -97,14 +101,18 @@ impl SimpleQueryHandler for Simple {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        Err(sqlstate::error("XX000", "queries are answered one by one in on_query"))
+        Err(sqlstate::error(
+            "XX000",
+            "queries are answered one by one in on_query",
+        ))
     }
 }
 
 /// The commands of a script; one that does not read stops them all, as in PostgreSQL.
 pub(crate) fn commands(text: &str) -> PgWireResult<Vec<Command>> {
-    let statements = script::split(text)
-        .map_err(|script::Unterminated(what)| sqlstate::error("42601", format!("unterminated {what}")))?;
+    let statements = script::split(text).map_err(|script::Unterminated(what)| {
+        sqlstate::error("42601", format!("unterminated {what}"))
+    })?;
     statements.iter().map(Command::read).collect()
 }
 
@@ -137,9 +145,13 @@ pub(crate) async fn guarded<T>(
     }
 }
 
-pub(crate) fn refuse_in_failed_transaction(status: TransactionStatus, command: &Command) -> PgWireResult<()> {
+pub(crate) fn refuse_in_failed_transaction(
+    status: TransactionStatus,
+    command: &Command,
+) -> PgWireResult<()> {
     if status == TransactionStatus::Error && !command.ends_a_failed_transaction() {
-        let message = "current transaction is aborted, commands ignored until end of transaction block";
+        let message =
+            "current transaction is aborted, commands ignored until end of transaction block";
         return Err(sqlstate::error("25P02", message));
     }
     Ok(())
@@ -152,7 +164,9 @@ where
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
     let description = RowDescription::new(fields.iter().map(Into::into).collect());
-    client.feed(PgWireBackendMessage::RowDescription(description)).await?;
+    client
+        .feed(PgWireBackendMessage::RowDescription(description))
+        .await?;
     Ok(())
 }
 
@@ -162,16 +176,26 @@ where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
-    client.feed(PgWireBackendMessage::CommandComplete(tag.into())).await?;
+    client
+        .feed(PgWireBackendMessage::CommandComplete(tag.into()))
+        .await?;
     Ok(())
 }
 
 pub(crate) fn counted(tag: &str, rows: usize) -> Tag {
-    if matches!(tag, "SELECT" | "FETCH" | "COPY") { Tag::new(tag).with_rows(rows) } else { Tag::new(tag) }
+    if matches!(tag, "SELECT" | "FETCH" | "COPY") {
+        Tag::new(tag).with_rows(rows)
+    } else {
+        Tag::new(tag)
+    }
 }
 
 /// Completes what has no rows.
-pub(crate) async fn finish<C>(connection: &Connection, client: &mut C, outcome: Outcome) -> PgWireResult<()>
+pub(crate) async fn finish<C>(
+    connection: &Connection,
+    client: &mut C,
+    outcome: Outcome,
+) -> PgWireResult<()>
 where
     C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send,
     C::PortalStore: PortalStore,
@@ -188,8 +212,10 @@ where
         }
         Outcome::Forget(tag, name) => {
             let forgotten: Vec<String> = {
-                let mut statements =
-                    connection.statements.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut statements = connection
+                    .statements
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 match &name {
                     Some(name) => statements.take(name).into_iter().collect(),
                     None => statements.drain().collect(),
@@ -200,25 +226,39 @@ where
             }
             complete(client, Tag::new(tag)).await
         }
-        Outcome::Rows(..) | Outcome::Copy(..) => Err(sqlstate::error("XX000", "rows cannot be completed unsent")),
+        Outcome::Rows(..) | Outcome::Copy(..) => {
+            Err(sqlstate::error("XX000", "rows cannot be completed unsent"))
+        }
     }
 }
 
 /// Tells the client which of the variables it follows have changed.
-pub(crate) async fn announce<C>(connection: &Connection, client: &mut C, before: &[(String, String)]) -> PgWireResult<()>
+pub(crate) async fn announce<C>(
+    connection: &Connection,
+    client: &mut C,
+    before: &[(String, String)],
+) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
     let now: Vec<_> = connection.session()?.variables().announced().collect();
     for (name, value) in now.into_iter().filter(|pair| !before.contains(pair)) {
-        client.feed(PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name, value))).await?;
+        client
+            .feed(PgWireBackendMessage::ParameterStatus(ParameterStatus::new(
+                name, value,
+            )))
+            .await?;
     }
     Ok(())
 }
 
 /// Sends rows in a copy format.
-pub(crate) async fn copy_out<C>(client: &mut C, format: &CopyFormat, mut rows: Rows) -> PgWireResult<()>
+pub(crate) async fn copy_out<C>(
+    client: &mut C,
+    format: &CopyFormat,
+    mut rows: Rows,
+) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
@@ -226,30 +266,40 @@ where
     let binary = i8::from(format.is_binary());
     let columns = rows.shape.len();
     let header = CopyOutResponse::new(binary, columns as i16, vec![i16::from(binary); columns]);
-    client.feed(PgWireBackendMessage::CopyOutResponse(header)).await?;
+    client
+        .feed(PgWireBackendMessage::CopyOutResponse(header))
+        .await?;
     let mut opening = format.opening(&rows.shape.names());
     if !format.is_binary()
         && let Some(line) = opening.take()
     {
-        client.feed(PgWireBackendMessage::CopyData(CopyData::new(line))).await?;
+        client
+            .feed(PgWireBackendMessage::CopyData(CopyData::new(line)))
+            .await?;
     }
     let mut sent = 0;
     loop {
         let row = rows.next().await?;
-        let body = row.as_ref().map_or_else(|| format.closing(), |row| Some(format.row(row)));
+        let body = row
+            .as_ref()
+            .map_or_else(|| format.closing(), |row| Some(format.row(row)));
         // PostgreSQL sends the binary header together with what follows it, and clients count on that.
         let data = match (opening.take(), body) {
             (Some(header), Some(body)) => Some([header, body].concat().into()),
             (header, body) => header.or(body),
         };
         if let Some(data) = data {
-            client.feed(PgWireBackendMessage::CopyData(CopyData::new(data))).await?;
+            client
+                .feed(PgWireBackendMessage::CopyData(CopyData::new(data)))
+                .await?;
         }
         if row.is_none() {
             break;
         }
         sent += 1;
     }
-    client.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
+    client
+        .feed(PgWireBackendMessage::CopyDone(CopyDone::new()))
+        .await?;
     complete(client, counted("COPY", sent)).await
 }

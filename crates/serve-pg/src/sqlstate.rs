@@ -20,7 +20,11 @@ pub(crate) fn fatal(code: &str, message: impl Into<String>) -> PgWireError {
 }
 
 /// An error with a next step.
-pub(crate) fn with_hint(code: &str, message: impl Into<String>, hint: Option<String>) -> PgWireError {
+pub(crate) fn with_hint(
+    code: &str,
+    message: impl Into<String>,
+    hint: Option<String>,
+) -> PgWireError {
     let mut info = ErrorInfo::new("ERROR".into(), code.into(), message.into());
     info.severity_nonlocalized = Some("ERROR".into());
     info.hint = hint;
@@ -50,12 +54,16 @@ pub(crate) fn from_datafusion(error: &DataFusionError) -> PgWireError {
         DataFusionError::ResourcesExhausted(_) => with_hint(
             "53200",
             text,
-            Some("filter on municipality_code or a shorter period, or ask for fewer columns".into()),
+            Some(
+                "filter on municipality_code or a shorter period, or ask for fewer columns".into(),
+            ),
         ),
         DataFusionError::ArrowError(cause, _) => self::error(arrow_code(cause), text),
         DataFusionError::Plan(_) => plan_error(&text),
         DataFusionError::Execution(_) => self::error(value_code(&text).unwrap_or("XX000"), text),
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
+        DataFusionError::ObjectStore(_)
+        | DataFusionError::IoError(_)
+        | DataFusionError::ParquetError(_) => {
             self::error("58030", format!("cannot read the table's files: {text}"))
         }
         DataFusionError::External(cause) => match cause.downcast_ref::<ArrowError>() {
@@ -68,13 +76,25 @@ pub(crate) fn from_datafusion(error: &DataFusionError) -> PgWireError {
 
 fn message_of(error: &DataFusionError) -> String {
     let whole = error.message().into_owned();
-    whole.split("\n\nbacktrace:").next().unwrap_or_default().trim_end().to_owned()
+    whole
+        .split("\n\nbacktrace:")
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 fn schema_error(cause: &SchemaError) -> PgWireError {
     match cause {
-        SchemaError::FieldNotFound { field, valid_fields } => {
-            let mut hint = valid_fields.iter().take(12).map(|column| column.name.clone()).collect::<Vec<_>>();
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
+            let mut hint = valid_fields
+                .iter()
+                .take(12)
+                .map(|column| column.name.clone())
+                .collect::<Vec<_>>();
             if valid_fields.len() > hint.len() {
                 hint.push("…".into());
             }
@@ -85,12 +105,15 @@ fn schema_error(cause: &SchemaError) -> PgWireError {
             };
             with_hint("42703", format!("{name} does not exist"), hint)
         }
-        SchemaError::AmbiguousReference { field } => {
-            error("42702", format!("column reference \"{}\" is ambiguous", field.name))
-        }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            error("42701", format!("column \"{name}\" appears more than once; give one of them another name"))
-        }
+        SchemaError::AmbiguousReference { field } => error(
+            "42702",
+            format!("column reference \"{}\" is ambiguous", field.name),
+        ),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => error(
+            "42701",
+            format!("column \"{name}\" appears more than once; give one of them another name"),
+        ),
     }
 }
 
@@ -98,22 +121,41 @@ fn plan_error(text: &str) -> PgWireError {
     if let Some(name) = between(text, "table '", "' not found") {
         let mut parts = name.split('.').skip(1).filter(|part| *part != SEARCH_PATH);
         let schema_or_table = parts.next().unwrap_or(name);
-        let name = parts.next().map_or_else(|| schema_or_table.to_owned(), |table| format!("{schema_or_table}.{table}"));
+        let name = parts.next().map_or_else(
+            || schema_or_table.to_owned(),
+            |table| format!("{schema_or_table}.{table}"),
+        );
         return error("42P01", format!("relation \"{name}\" does not exist"));
     }
     if text.contains("failed to resolve schema") || text.contains("failed to resolve catalog") {
         return error("3F000", text);
     }
-    if text.starts_with("Invalid function") || text.starts_with("Unknown function") || text.contains("table function") {
+    if text.starts_with("Invalid function")
+        || text.starts_with("Unknown function")
+        || text.contains("table function")
+    {
         return error("42883", text);
     }
     if text.contains("GROUP BY") || text.contains("aggregate") {
         return error("42803", text);
     }
-    if text.contains("does not support") || text.contains("not supported") || text.contains("Unsupported") {
+    if text.contains("does not support")
+        || text.contains("not supported")
+        || text.contains("Unsupported")
+    {
         return error("0A000", text);
     }
-    if ["coerce", "No function matches", "Function '", "Cannot cast", "cast", "type"].iter().any(|w| text.contains(w)) {
+    if [
+        "coerce",
+        "No function matches",
+        "Function '",
+        "Cannot cast",
+        "cast",
+        "type",
+    ]
+    .iter()
+    .any(|w| text.contains(w))
+    {
         return error("42804", text);
     }
     error("42601", text)

@@ -9,8 +9,8 @@ use futures::{Sink, SinkExt};
 use pgwire::api::auth::sasl::scram::ScramAuth;
 use pgwire::api::auth::sasl::{SASLState, SCRAM_SHA_256_METHOD};
 use pgwire::api::auth::{
-    AuthSource, ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
-    save_startup_parameters_to_metadata,
+    AuthSource, ServerParameterProvider, StartupHandler, finish_authentication,
+    protocol_negotiation, save_startup_parameters_to_metadata,
 };
 use pgwire::api::{ClientInfo, METADATA_USER, PgWireConnectionState};
 use pgwire::error::{PgWireError, PgWireResult};
@@ -32,16 +32,29 @@ pub(crate) struct Startup {
 impl Startup {
     pub(crate) fn new(connection: Arc<Connection>) -> Startup {
         let verifiers: Arc<dyn AuthSource> = Arc::clone(&connection.server.verifiers) as _;
-        Startup { connection, scram: ScramAuth::new(verifiers), state: Mutex::new(SASLState::Initial) }
+        Startup {
+            connection,
+            scram: ScramAuth::new(verifiers),
+            state: Mutex::new(SASLState::Initial),
+        }
     }
 
     /// Takes a seat; who finds none is told so before any password is asked for.
     fn sit_down(&self) -> PgWireResult<()> {
-        let seat = Arc::clone(&self.connection.server.seats).try_acquire_owned().map_err(|_| {
-            tracing::warn!("postgres connection refused: all seats are taken");
-            sqlstate::fatal("53300", "sorry, too many clients already; close a session or raise max_connections")
-        })?;
-        *self.connection.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
+        let seat = Arc::clone(&self.connection.server.seats)
+            .try_acquire_owned()
+            .map_err(|_| {
+                tracing::warn!("postgres connection refused: all seats are taken");
+                sqlstate::fatal(
+                    "53300",
+                    "sorry, too many clients already; close a session or raise max_connections",
+                )
+            })?;
+        *self
+            .connection
+            .seat
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(seat);
         Ok(())
     }
 
@@ -49,9 +62,17 @@ impl Startup {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        let plugged = self.connection.server.switchboard.connect(client, &self.connection.control);
+        let plugged = self
+            .connection
+            .server
+            .switchboard
+            .connect(client, &self.connection.control);
         let session = Session::open(&self.connection, plugged.pid, client.metadata()).await?;
-        *self.connection.plugged.lock().unwrap_or_else(PoisonError::into_inner) = Some(plugged);
+        *self
+            .connection
+            .plugged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(plugged);
         self.connection.prove();
         tracing::info!(user = %session.user, peer = %client.socket_addr(), "postgres session opened");
         self.connection.session.set(Arc::new(session)).ok();
@@ -61,7 +82,11 @@ impl Startup {
 
 #[async_trait]
 impl StartupHandler for Startup {
-    async fn on_startup<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
+    async fn on_startup<C>(
+        &self,
+        client: &mut C,
+        message: PgWireFrontendMessage,
+    ) -> PgWireResult<()>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::Error: Debug,
@@ -71,16 +96,32 @@ impl StartupHandler for Startup {
             PgWireFrontendMessage::Startup(startup) => {
                 protocol_negotiation(client, &startup).await?;
                 save_startup_parameters_to_metadata(client, &startup);
-                if client.metadata().get(METADATA_USER).is_none_or(String::is_empty) {
-                    return Err(sqlstate::fatal("28000", "no user name in the start-up message"));
+                if client
+                    .metadata()
+                    .get(METADATA_USER)
+                    .is_none_or(String::is_empty)
+                {
+                    return Err(sqlstate::fatal(
+                        "28000",
+                        "no user name in the start-up message",
+                    ));
                 }
-                if client.metadata().get("replication").is_some_and(|wish| wish != "false" && wish != "off") {
-                    return Err(sqlstate::fatal("0A000", "replication connections are not served"));
+                if client
+                    .metadata()
+                    .get("replication")
+                    .is_some_and(|wish| wish != "false" && wish != "off")
+                {
+                    return Err(sqlstate::fatal(
+                        "0A000",
+                        "replication connections are not served",
+                    ));
                 }
                 self.sit_down()?;
                 client.set_state(PgWireConnectionState::AuthenticationInProgress);
                 let methods = Authentication::SASL(vec![SCRAM_SHA_256_METHOD.to_owned()]);
-                client.send(PgWireBackendMessage::Authentication(methods)).await?;
+                client
+                    .send(PgWireBackendMessage::Authentication(methods))
+                    .await?;
                 Ok(())
             }
             PgWireFrontendMessage::PasswordMessageFamily(message) => {
@@ -106,15 +147,22 @@ impl StartupHandler for Startup {
                     })?;
                 *state = next;
                 if !matches!(*state, SASLState::Finished) {
-                    client.send(PgWireBackendMessage::Authentication(answer)).await?;
+                    client
+                        .send(PgWireBackendMessage::Authentication(answer))
+                        .await?;
                     return Ok(());
                 }
                 self.open(client).await?;
-                client.feed(PgWireBackendMessage::Authentication(answer)).await?;
+                client
+                    .feed(PgWireBackendMessage::Authentication(answer))
+                    .await?;
                 let session = Arc::clone(self.connection.session()?);
                 finish_authentication(client, &Announced(session)).await
             }
-            _ => Err(sqlstate::fatal("08P01", "unexpected message during the handshake")),
+            _ => Err(sqlstate::fatal(
+                "08P01",
+                "unexpected message during the handshake",
+            )),
         }
     }
 }

@@ -45,7 +45,9 @@ pub(crate) struct Verifiers {
 impl Verifiers {
     pub(crate) fn new(users: &[User]) -> Result<Verifiers, ServeError> {
         if users.is_empty() {
-            return Err(ServeError::Users("no user is configured; name at least one with a password".into()));
+            return Err(ServeError::Users(
+                "no user is configured; name at least one with a password".into(),
+            ));
         }
         let mut known = HashMap::new();
         for user in users {
@@ -57,11 +59,23 @@ impl Verifiers {
             }
             let salt = rand::random::<[u8; 16]>();
             let salted = gen_salted_password(&user.password.0, &salt, SCRAM_ITERATIONS);
-            if known.insert(user.name.clone(), Password::new(Some(salt.to_vec()), salted)).is_some() {
-                return Err(ServeError::Users(format!("user {:?} is named twice", user.name)));
+            if known
+                .insert(
+                    user.name.clone(),
+                    Password::new(Some(salt.to_vec()), salted),
+                )
+                .is_some()
+            {
+                return Err(ServeError::Users(format!(
+                    "user {:?} is named twice",
+                    user.name
+                )));
             }
         }
-        Ok(Verifiers { known, decoy: rand::random() })
+        Ok(Verifiers {
+            known,
+            decoy: rand::random(),
+        })
     }
 }
 

@@ -73,20 +73,36 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    pub(crate) fn new(user: &str, search_path: &str, statement_timeout: Option<Duration>) -> Variables {
-        let mut initial: BTreeMap<String, String> =
-            KNOWN.iter().map(|(name, value, _)| (name.to_lowercase(), (*value).to_owned())).collect();
+    pub(crate) fn new(
+        user: &str,
+        search_path: &str,
+        statement_timeout: Option<Duration>,
+    ) -> Variables {
+        let mut initial: BTreeMap<String, String> = KNOWN
+            .iter()
+            .map(|(name, value, _)| (name.to_lowercase(), (*value).to_owned()))
+            .collect();
         initial.insert("session_authorization".into(), user.to_owned());
         initial.insert("search_path".into(), search_path.to_owned());
         if let Some(timeout) = statement_timeout {
-            initial.insert("statement_timeout".into(), format!("{}ms", timeout.as_millis()));
+            initial.insert(
+                "statement_timeout".into(),
+                format!("{}ms", timeout.as_millis()),
+            );
         }
-        Variables { now: initial.clone(), initial, before: None, local: Vec::new() }
+        Variables {
+            now: initial.clone(),
+            initial,
+            before: None,
+            local: Vec::new(),
+        }
     }
 
     /// The value of a variable; one that nobody set is empty rather than an error, since tools ask for what they like.
     pub(crate) fn get(&self, name: &str) -> &str {
-        self.now.get(&name.to_lowercase()).map_or("", String::as_str)
+        self.now
+            .get(&name.to_lowercase())
+            .map_or("", String::as_str)
     }
 
     /// Sets a variable, or puts it back to its first value.
@@ -97,7 +113,10 @@ impl Variables {
             None => self.initial.get(&name).cloned().unwrap_or_default(),
         };
         if FIXED.contains(&name.as_str()) && value != self.get(&name) {
-            return Err(sqlstate::error("55P02", format!("parameter \"{name}\" cannot be changed")));
+            return Err(sqlstate::error(
+                "55P02",
+                format!("parameter \"{name}\" cannot be changed"),
+            ));
         }
         if local && self.before.is_some() {
             self.local.push(name.clone());
@@ -141,12 +160,17 @@ impl Variables {
 
     /// All, as `SHOW ALL` lists them.
     pub(crate) fn all(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.now.iter().map(|(name, value)| (shown(name), value.clone()))
+        self.now
+            .iter()
+            .map(|(name, value)| (shown(name), value.clone()))
     }
 
     /// Those that clients are told about.
     pub(crate) fn announced(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        KNOWN.iter().filter(|(_, _, told)| *told).map(|(name, _, _)| ((*name).to_owned(), self.get(name).to_owned()))
+        KNOWN
+            .iter()
+            .filter(|(_, _, told)| *told)
+            .map(|(name, _, _)| ((*name).to_owned(), self.get(name).to_owned()))
     }
 
     /// How long a statement may take.
@@ -175,7 +199,11 @@ pub(crate) fn shown(name: &str) -> String {
 
 fn accepted(name: &str, value: &str, user: &str) -> PgWireResult<String> {
     let invalid = |hint: &str| {
-        sqlstate::with_hint("22023", format!("invalid value for parameter \"{name}\": \"{value}\""), Some(hint.to_owned()))
+        sqlstate::with_hint(
+            "22023",
+            format!("invalid value for parameter \"{name}\": \"{value}\""),
+            Some(hint.to_owned()),
+        )
     };
     match name {
         "client_encoding" => {
@@ -187,21 +215,36 @@ fn accepted(name: &str, value: &str, user: &str) -> PgWireResult<String> {
             }
         }
         "statement_timeout" => match duration(value) {
-            Some(timeout) => Ok(if timeout.is_zero() { "0".into() } else { format!("{}ms", timeout.as_millis()) }),
-            None => Err(invalid("a number of milliseconds, or a number with ms, s, min, h or d")),
+            Some(timeout) => Ok(if timeout.is_zero() {
+                "0".into()
+            } else {
+                format!("{}ms", timeout.as_millis())
+            }),
+            None => Err(invalid(
+                "a number of milliseconds, or a number with ms, s, min, h or d",
+            )),
         },
         "timezone" => value
             .parse::<arrow::array::timezone::Tz>()
-            .or_else(|_| offset(value).unwrap_or_default().parse::<arrow::array::timezone::Tz>())
+            .or_else(|_| {
+                offset(value)
+                    .unwrap_or_default()
+                    .parse::<arrow::array::timezone::Tz>()
+            })
             .map(|_| offset(value).unwrap_or_else(|| value.to_owned()))
-            .map_err(|_| invalid("a name such as Europe/Copenhagen, UTC, or an offset such as +02:00")),
-        "datestyle" => date_style(value).ok_or_else(|| invalid("ISO, SQL, Postgres or German, with DMY, MDY or YMD")),
-        "extra_float_digits" => {
-            value.parse::<i8>().map(|digits| digits.to_string()).map_err(|_| invalid("a number from -15 to 3"))
-        }
-        "role" if !value.eq_ignore_ascii_case("none") && value != user => {
-            Err(sqlstate::error("42501", format!("permission denied to set role \"{value}\"")))
-        }
+            .map_err(|_| {
+                invalid("a name such as Europe/Copenhagen, UTC, or an offset such as +02:00")
+            }),
+        "datestyle" => date_style(value)
+            .ok_or_else(|| invalid("ISO, SQL, Postgres or German, with DMY, MDY or YMD")),
+        "extra_float_digits" => value
+            .parse::<i8>()
+            .map(|digits| digits.to_string())
+            .map_err(|_| invalid("a number from -15 to 3")),
+        "role" if !value.eq_ignore_ascii_case("none") && value != user => Err(sqlstate::error(
+            "42501",
+            format!("permission denied to set role \"{value}\""),
+        )),
         _ => Ok(value.to_owned()),
     }
 }
@@ -209,7 +252,9 @@ fn accepted(name: &str, value: &str, user: &str) -> PgWireResult<String> {
 /// `+2`, `-5` and `2` as clients give them; PostgreSQL reads them as hours east of Greenwich.
 fn offset(value: &str) -> Option<String> {
     let hours: i8 = value.trim().parse().ok()?;
-    (-15..=15).contains(&hours).then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
+    (-15..=15)
+        .contains(&hours)
+        .then(|| format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
 }
 
 fn date_style(value: &str) -> Option<String> {
@@ -231,7 +276,9 @@ fn date_style(value: &str) -> Option<String> {
 
 fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
     let unit = match text[digits..].trim() {
         "" | "ms" => 1,
@@ -259,9 +306,15 @@ mod tests {
         v.begin();
         v.set("application_name", Some("a"), false).unwrap();
         v.set("statement_timeout", Some("1s"), true).unwrap();
-        assert_eq!((v.get("application_name"), v.get("statement_timeout")), ("a", "1000ms"));
+        assert_eq!(
+            (v.get("application_name"), v.get("statement_timeout")),
+            ("a", "1000ms")
+        );
         v.commit();
-        assert_eq!((v.get("application_name"), v.get("statement_timeout")), ("a", "30000ms"));
+        assert_eq!(
+            (v.get("application_name"), v.get("statement_timeout")),
+            ("a", "30000ms")
+        );
         v.begin();
         v.set("application_name", Some("b"), false).unwrap();
         v.rollback();
@@ -271,9 +324,18 @@ mod tests {
     #[test]
     fn durations_read_as_postgres_reads_them() {
         let mut v = variables();
-        for (text, ms) in [("5s", 5_000), ("250", 250), ("2min", 120_000), ("1 h", 3_600_000)] {
+        for (text, ms) in [
+            ("5s", 5_000),
+            ("250", 250),
+            ("2min", 120_000),
+            ("1 h", 3_600_000),
+        ] {
             v.set("statement_timeout", Some(text), false).unwrap();
-            assert_eq!(v.statement_timeout(), Some(Duration::from_millis(ms)), "{text}");
+            assert_eq!(
+                v.statement_timeout(),
+                Some(Duration::from_millis(ms)),
+                "{text}"
+            );
         }
         v.set("statement_timeout", Some("0"), false).unwrap();
         assert_eq!(v.statement_timeout(), None);

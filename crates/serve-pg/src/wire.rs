@@ -71,9 +71,9 @@ pub(crate) struct Connection {
 impl Connection {
     /// The session, or the error for someone who has none.
     pub(crate) fn session(&self) -> Result<&Arc<Session>, PgWireError> {
-        self.session
-            .get()
-            .ok_or_else(|| sqlstate::fatal("28000", "not authenticated; send a start-up message first"))
+        self.session.get().ok_or_else(|| {
+            sqlstate::fatal("28000", "not authenticated; send a start-up message first")
+        })
     }
 
     /// From here on the client may send long messages.
@@ -83,8 +83,17 @@ impl Connection {
 }
 
 /// Accepts until `stop`, then waits for the connections to close.
-pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, seats: usize, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(seats.saturating_add(STANDING_ROOM).min(Semaphore::MAX_PERMITS)));
+pub(crate) async fn accept(
+    listener: TcpListener,
+    server: Arc<Server>,
+    seats: usize,
+    stop: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(
+        seats
+            .saturating_add(STANDING_ROOM)
+            .min(Semaphore::MAX_PERMITS),
+    ));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -120,9 +129,14 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, seats: us
     tracing::info!("stopped serving postgres");
 }
 
-type Line = Framed<Join<ReadHalf<SimplexStream>, OwnedWriteHalf>, PgWireMessageServerCodec<Arc<Prepared>>>;
+type Line =
+    Framed<Join<ReadHalf<SimplexStream>, OwnedWriteHalf>, PgWireMessageServerCodec<Arc<Prepared>>>;
 
-async fn converse(stream: TcpStream, server: Arc<Server>, stop: CancellationToken) -> io::Result<()> {
+async fn converse(
+    stream: TcpStream,
+    server: Arc<Server>,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let peer = stream.peer_addr()?;
     stream.set_nodelay(true)?;
     let control = Arc::new(Control::new(stop.clone()));
@@ -138,10 +152,16 @@ async fn converse(stream: TcpStream, server: Arc<Server>, stop: CancellationToke
 
     let (socket_read, socket_write) = stream.into_split();
     let (ahead_read, ahead_write) = tokio::io::simplex(AHEAD);
-    let _reader = AbortOnDropHandle::new(tokio::spawn(read_ahead(socket_read, ahead_write, Arc::clone(&connection))));
+    let _reader = AbortOnDropHandle::new(tokio::spawn(read_ahead(
+        socket_read,
+        ahead_write,
+        Arc::clone(&connection),
+    )));
     let client = DefaultClient::new(peer, false);
-    let mut line: Line =
-        Framed::new(tokio::io::join(ahead_read, socket_write), PgWireMessageServerCodec::new(client));
+    let mut line: Line = Framed::new(
+        tokio::io::join(ahead_read, socket_write),
+        PgWireMessageServerCodec::new(client),
+    );
 
     let deadline = tokio::time::sleep(STARTUP_TIME);
     tokio::pin!(deadline);
@@ -189,7 +209,12 @@ async fn converse(stream: TcpStream, server: Arc<Server>, stop: CancellationToke
             let info = ErrorInfo::from(error);
             let fatal = info.is_fatal();
             tracing::debug!(%peer, sqlstate = %info.code, "statement failed");
-            process_error(&mut line, PgWireError::UserError(Box::new(info)), wait_for_sync).await?;
+            process_error(
+                &mut line,
+                PgWireError::UserError(Box::new(info)),
+                wait_for_sync,
+            )
+            .await?;
             if fatal {
                 return Ok(());
             }
@@ -210,20 +235,34 @@ fn starting(line: &Line) -> bool {
 async fn refuse_encryption(line: &mut Line) -> io::Result<()> {
     for _ in 0..3 {
         match line.next().await {
-            Some(Ok(PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresSsl(_)))) => {
-                line.send(PgWireBackendMessage::SslResponse(SslResponse::Refuse)).await?;
+            Some(Ok(PgWireFrontendMessage::SslNegotiation(
+                SslNegotiationMetaMessage::PostgresSsl(_),
+            ))) => {
+                line.send(PgWireBackendMessage::SslResponse(SslResponse::Refuse))
+                    .await?;
             }
-            Some(Ok(PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::PostgresGss(_)))) => {
-                line.send(PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse)).await?;
+            Some(Ok(PgWireFrontendMessage::SslNegotiation(
+                SslNegotiationMetaMessage::PostgresGss(_),
+            ))) => {
+                line.send(PgWireBackendMessage::GssEncResponse(GssEncResponse::Refuse))
+                    .await?;
             }
             Some(Ok(PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None))) => {
                 line.set_state(PgWireConnectionState::AwaitingStartup);
                 return Ok(());
             }
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a postgres start-up packet")),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "not a postgres start-up packet",
+                ));
+            }
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "too many requests for encryption"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        "too many requests for encryption",
+    ))
 }
 
 /// Tells the client why and closes.
@@ -232,10 +271,13 @@ async fn hang_up(line: &mut Line, error: PgWireError) -> io::Result<()> {
     info.severity = "FATAL".into();
     info.severity_nonlocalized = Some("FATAL".into());
     let farewell = async {
-        line.send(PgWireBackendMessage::ErrorResponse(info.into())).await?;
+        line.send(PgWireBackendMessage::ErrorResponse(info.into()))
+            .await?;
         line.close().await
     };
-    tokio::time::timeout(GOODBYE_TIME, farewell).await.unwrap_or(Ok(()))
+    tokio::time::timeout(GOODBYE_TIME, farewell)
+        .await
+        .unwrap_or(Ok(()))
 }
 
 /// Moves bytes from the socket to the message loop, and is the one that notices the end of them while a query runs.
@@ -251,11 +293,19 @@ async fn read_ahead(
             Ok(0) | Err(_) => break,
             Ok(read) => &buffer[..read],
         };
-        let longest = if connection.proven.load(Ordering::Acquire) { LONGEST } else { LONGEST_UNPROVEN };
+        let longest = if connection.proven.load(Ordering::Acquire) {
+            LONGEST
+        } else {
+            LONGEST_UNPROVEN
+        };
         let leaving = match meter.pass(read, longest) {
             Ok(leaving) => leaving,
             Err(length) => {
-                tracing::warn!(length, longest, "postgres client announced a message that is too long");
+                tracing::warn!(
+                    length,
+                    longest,
+                    "postgres client announced a message that is too long"
+                );
                 break;
             }
         };
@@ -298,14 +348,21 @@ impl Meter {
                 continue;
             }
             let number = |at: usize| {
-                self.header[at..at + 4].iter().fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte))
+                self.header[at..at + 4]
+                    .iter()
+                    .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte))
             };
-            let (length, counted) = if self.typed { (number(1) as usize, 4) } else { (number(0) as usize, 8) };
+            let (length, counted) = if self.typed {
+                (number(1) as usize, 4)
+            } else {
+                (number(0) as usize, 8)
+            };
             if length > longest {
                 return Err(length);
             }
             leaving |= self.typed && self.header[0] == b'X';
-            self.typed = self.typed || !matches!(number(4), Self::SSL_REQUEST | Self::GSSENC_REQUEST);
+            self.typed =
+                self.typed || !matches!(number(4), Self::SSL_REQUEST | Self::GSSENC_REQUEST);
             self.rest = length.saturating_sub(counted);
             self.header.clear();
         }
@@ -335,7 +392,11 @@ mod tests {
                 leaving |= meter.pass(part, 100).unwrap();
             }
             assert!(leaving, "cut every {cut} bytes");
-            assert_eq!((meter.rest, meter.header.len(), meter.typed), (0, 0, true), "cut every {cut} bytes");
+            assert_eq!(
+                (meter.rest, meter.header.len(), meter.typed),
+                (0, 0, true),
+                "cut every {cut} bytes"
+            );
         }
     }
 

@@ -6,7 +6,10 @@ mod schedule;
 
 use contract::FixBy;
 
-pub use model::*;
+pub use model::{
+    Check, ColumnDoc, Definition, DefinitionRef, Model, Reference, Severity, parse_definitions,
+    parse_model,
+};
 pub use pipeline::{Pipeline, parse_pipeline};
 pub use schedule::Schedule;
 

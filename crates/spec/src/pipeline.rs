@@ -76,10 +76,17 @@ pub fn parse_pipeline(
         message: first_line(&err.to_string()),
     })?;
     let entity = contract::entity(&parsed.entity).ok_or_else(|| {
-        let known: Vec<&str> = contract::entities().iter().map(|it| it.name.as_str()).collect();
+        let known: Vec<&str> = contract::entities()
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
         Mistake::in_file(
             file,
-            format!("entity `{}` is unknown; one of {}", parsed.entity, known.join(", ")),
+            format!(
+                "entity `{}` is unknown; one of {}",
+                parsed.entity,
+                known.join(", ")
+            ),
         )
     })?;
     for column in parsed.select.keys() {
@@ -97,7 +104,9 @@ pub fn parse_pipeline(
     resolve(&mut settings, lookup).map_err(|name| {
         Mistake::in_file(
             file,
-            format!("${{{name}}} is not set; set it in the environment or under [secrets] in pejl.toml"),
+            format!(
+                "${{{name}}} is not set; set it in the environment or under [secrets] in pejl.toml"
+            ),
         )
     })?;
     Ok(Pipeline {
@@ -207,6 +216,11 @@ where: status <> 'draft'
     #[test]
     fn a_secret_never_reaches_the_message() {
         let text = GOOD.replace("${TOKEN}", "plain-secret") + "colour: red\n";
-        assert!(!parse(&text).unwrap_err().to_string().contains("plain-secret"));
+        assert!(
+            !parse(&text)
+                .unwrap_err()
+                .to_string()
+                .contains("plain-secret")
+        );
     }
 }

@@ -259,10 +259,13 @@ closing as (
                 from (
                     select
                         *,
-                        -- The next smallest, then the first by name. The citizens of the period are not shown themselves,
-                        -- so they are the first to go where that helps.
-                        case when measure_number = 9 and line % 100 = 21 then 0 else n * 1000000000 end
-                            + part_number * 100000 + measure_number as rank
+                        -- The next smallest, then the first by name. Of those in the offer, everybody and those who finished,
+                        -- which only nearly add up, those go first with which the least goes that is shown.
+                        case
+                            when block_number > 0 and line % 100 = 21
+                                then case measure_number when 6 then 0 when 9 then 1 else 2 end
+                            else n
+                        end * 1000000000 + part_number * 100000 + measure_number as rank
                     from (select *, unnest([line_1, line_2, line_3, line_4]) as line from closing) as standing
                     where line is not null
                 ) as ranked

@@ -111,7 +111,9 @@ fn rust_files() -> Vec<(PathBuf, String)> {
 }
 
 fn text_files() -> Vec<(PathBuf, String)> {
-    files_with(&["rs", "toml", "md", "sql", "slt", "yaml", "yml", "sh", "py", "avsc", "xml"])
+    files_with(&[
+        "rs", "toml", "md", "sql", "slt", "yaml", "yml", "sh", "py", "avsc", "xml",
+    ])
 }
 
 fn files_with(extensions: &[&str]) -> Vec<(PathBuf, String)> {

@@ -177,7 +177,7 @@ impl Consumer for EmbeddedConsumer {
             }
             match tokio::time::timeout_at(deadline, self.model.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(super::stopped()),
+                Ok(Err(_)) => return Err(super::no_answer()),
                 Err(_) => return Ok(Vec::new()),
             }
         }

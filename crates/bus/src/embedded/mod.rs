@@ -6,6 +6,7 @@ mod block;
 mod consumer;
 mod file;
 mod producer;
+mod store;
 mod writer;
 
 use std::{
@@ -25,6 +26,7 @@ use self::{
     consumer::EmbeddedConsumer,
     file::{LogFile, Model},
     producer::EmbeddedProducer,
+    store::Store,
     writer::{Command, Reply, Writer},
 };
 use crate::{Assignment, Consumer, Error, Log, Producer, Range, Result, Topic, check_topic};
@@ -39,7 +41,7 @@ impl EmbeddedLog {
     /// Opens the log in `directory`, making both if needed. [`Error::Settings`] names the process that has it open already.
     pub async fn open(directory: &Path) -> Result<Self> {
         let directory = directory.to_owned();
-        let inner = blocking(move || Inner::open(&directory)).await?;
+        let inner = blocking(move || Inner::start(LogFile::open(&directory)?)).await?;
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -130,14 +132,14 @@ struct Inner {
 }
 
 impl Inner {
-    fn open(directory: &Path) -> Result<Self> {
-        let file = LogFile::open(directory)?;
+    fn start(file: LogFile) -> Result<Self> {
         let path = file.path.clone();
-        let (writer, model) = Writer::new(file)?;
+        let store = Store::new(file)?;
+        let model = store.published.subscribe();
         let (commands, received) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("log writer".into())
-            .spawn(move || writer.run(received))
+            .spawn(move || Writer::new(store).run(received))
             .map_err(|err| Error::Unavailable(format!("the log's thread cannot start: {err}")))?;
         Ok(Self {
             path,
@@ -157,13 +159,13 @@ impl Inner {
             .commands
             .as_ref()
             .map(|commands| commands.send(command));
-        sent.and_then(std::result::Result::ok).ok_or_else(stopped)
+        sent.and_then(std::result::Result::ok).ok_or_else(no_answer)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| no_answer())?
     }
 }
 
@@ -194,10 +196,8 @@ fn no_partition(topic: &str, partition: i32) -> Error {
     ))
 }
 
-fn stopped() -> Error {
-    Error::Unavailable(
-        "the log's writer has stopped; see the messages before this one, and start again".into(),
-    )
+fn no_answer() -> Error {
+    Error::Unavailable("the log gave no answer; its messages before this one say why".into())
 }
 
 /// Runs blocking work off the async threads.

@@ -179,7 +179,7 @@ impl Transaction {
             position,
             reply,
         })?;
-        answer.blocking_recv().map_err(|_| super::stopped())??;
+        answer.blocking_recv().map_err(|_| super::no_answer())??;
         self.has_staged = false;
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Transaction {
     /// Waits for the staging on its way.
     fn settle(&mut self) -> Result<()> {
         match self.staging.take() {
-            Some(answer) => answer.blocking_recv().map_err(|_| super::stopped())?,
+            Some(answer) => answer.blocking_recv().map_err(|_| super::no_answer())?,
             None => Ok(()),
         }
     }

@@ -14,24 +14,19 @@ use rdkafka::{
     producer::ProducerContext,
     types::RDKafkaErrorCode as Code,
 };
-use serde::Deserialize;
 
 use crate::{Error, MAX_RECORD_BYTES, Result};
 
 /// How to reach Kafka.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port,host:port`.
     pub bootstrap_servers: String,
     /// Passed to librdkafka as they are: `security.protocol`, `sasl.username`, ... Those that hold the promises of the log are refused.
-    #[serde(default)]
     pub properties: BTreeMap<String, String>,
     /// Stands before every topic name and transactional id, so that several installations can share a cluster. May be empty.
-    #[serde(default)]
     pub prefix: String,
     /// Replicas of topics that the log makes; zero leaves it to the brokers.
-    #[serde(default)]
     pub replication_factor: i32,
 }
 

@@ -14,8 +14,7 @@ use bus::{EmbeddedLog, Log, Record};
 
 use crate::{
     embedded::Folder,
-    reading::{DEADLINE, Place, position, read_all, record, value},
-    suite::noise,
+    place::{DEADLINE, Place, noise, position, read_all, record, value},
 };
 
 const ROUNDS: usize = 15;

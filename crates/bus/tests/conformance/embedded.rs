@@ -7,10 +7,7 @@ use bus::{Assignment, EmbeddedLog, Error, SharedLog};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::{
-    reading::{Place, from_start, read_all, record, write},
-    suite::noise,
-};
+use crate::place::{Place, from_start, noise, read_all, record, write};
 
 /// A data directory.
 pub(crate) struct Folder(TempDir);

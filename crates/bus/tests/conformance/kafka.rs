@@ -11,7 +11,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::reading::{DEADLINE, Place, position};
+use crate::place::{DEADLINE, Place, position};
 
 /// Topics of one test, apart from all others by their prefix.
 pub(crate) struct Cluster(KafkaSettings);
@@ -87,10 +87,16 @@ async fn processes_making_the_same_topic_agree() {
     let mut making = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let log = cluster.open().await;
-        making.spawn(async move { log.ensure_topic("t", 2).await.unwrap() });
+        making.spawn(async move {
+            let mut made = Vec::new();
+            for n in 0..5 {
+                made.push(log.ensure_topic(&format!("t{n}"), 2).await.unwrap());
+            }
+            made
+        });
     }
     let made = making.join_all().await;
-    assert!(made.windows(2).all(|pair| pair[0] == pair[1]), "{made:?}");
+    assert!(made.windows(2).all(|pair| pair[0] == pair[1]), "{made:#?}");
 }
 
 /// Another task's unfinished commit hides what was committed after it; an old position would double records.

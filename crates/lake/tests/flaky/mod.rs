@@ -35,6 +35,8 @@ pub(crate) enum Writes {
     Never,
     /// After the answer: as the next commit is about to be made.
     Late,
+    /// After the answer: once it has been looked for and not found.
+    AfterLook,
 }
 
 #[derive(Clone, Copy)]
@@ -48,10 +50,13 @@ pub(crate) enum Answer {
 pub(crate) struct Flaky {
     inner: Arc<InMemory>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
-    late: Arc<Mutex<Option<(Path, PutPayload, PutOptions)>>>,
+    late: Arc<Mutex<Option<Late>>>,
     death: Arc<Mutex<Option<Death>>>,
     died: Arc<tokio::sync::Notify>,
 }
+
+/// A write on its way: where to, what, how, and whether it waits to be looked for.
+type Late = (Path, PutPayload, PutOptions, bool);
 
 /// The process dies at one of its writes.
 struct Death {
@@ -125,7 +130,7 @@ impl ObjectStore for Flaky {
         }
         let commit = at.as_ref().contains("_delta_log/") && at.as_ref().ends_with(".json");
         let late = commit.then(|| self.late.lock().unwrap().take()).flatten();
-        if let Some((at, payload, opts)) = late {
+        if let Some((at, payload, opts, _)) = late {
             // It may come too late, and be refused.
             let _ = self.inner.put_opts(&at, payload, opts).await;
         }
@@ -138,8 +143,9 @@ impl ObjectStore for Flaky {
         let done = match fault.writes {
             Writes::Now => Some(self.inner.put_opts(at, payload, opts).await),
             Writes::Never => None,
-            Writes::Late => {
-                *self.late.lock().unwrap() = Some((at.clone(), payload, opts));
+            Writes::Late | Writes::AfterLook => {
+                let looks = fault.writes == Writes::AfterLook;
+                *self.late.lock().unwrap() = Some((at.clone(), payload, opts, looks));
                 None
             }
         };
@@ -168,7 +174,17 @@ impl ObjectStore for Flaky {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(at, options).await
+        let found = self.inner.get_opts(at, options).await;
+        let mut late = self.late.lock().unwrap().take();
+        if let Some((looked_for, payload, opts, true)) = &late
+            && looked_for == at
+            && found.is_err()
+        {
+            let _ = self.inner.put_opts(at, payload.clone(), opts.clone()).await;
+            late = None;
+        }
+        *self.late.lock().unwrap() = late;
+        found
     }
 
     fn delete_stream(

@@ -1,8 +1,14 @@
 //! A log that counts what is read from it, and whose topics may not be the ones they were.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test code shared by several test crates"
+)]
 
 use std::{
+    fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,16 +17,18 @@ use std::{
 use async_trait::async_trait;
 use bus::{Assignment, Consumer, Log, Polled, Producer, Range, Result, SharedLog, Topic};
 use contract::Position;
+use futures::future::BoxFuture;
 
 use crate::stage::{Stage, UNITS};
 
-#[derive(Debug)]
 pub(crate) struct Watched {
     log: SharedLog,
     /// Whether the topic is deleted and made again once it has been opened.
     made_again: bool,
     /// Records handed out.
     pub(crate) polled: Arc<AtomicUsize>,
+    /// Happens once records have been handed out for the first time.
+    pub(crate) then: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
 }
 
 impl Watched {
@@ -29,6 +37,7 @@ impl Watched {
             log: Arc::clone(&stage.log),
             made_again,
             polled: Arc::default(),
+            then: Arc::default(),
         }
     }
 }
@@ -50,6 +59,7 @@ impl Log for Watched {
         Ok(Box::new(Reading {
             consumer: self.log.consumer(assignments).await?,
             polled: Arc::clone(&self.polled),
+            then: Arc::clone(&self.then),
         }))
     }
 
@@ -78,15 +88,27 @@ impl Log for Watched {
     }
 }
 
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
 struct Reading {
     consumer: Box<dyn Consumer>,
     polled: Arc<AtomicUsize>,
+    then: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
 }
 
 #[async_trait]
 impl Consumer for Reading {
     async fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Polled>> {
         let polled = self.consumer.poll(max, wait).await?;
+        let then = self.then.lock().unwrap().take();
+        match then {
+            Some(then) if !polled.is_empty() => then.await,
+            then => *self.then.lock().unwrap() = then,
+        }
         let count = polled.iter().map(|polled| polled.records.len()).sum();
         self.polled.fetch_add(count, Ordering::Relaxed);
         Ok(polled)

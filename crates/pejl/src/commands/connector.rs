@@ -41,7 +41,10 @@ fn list(settings: &Settings) -> anyhow::Result<u8> {
                     ]
                 })
                 .collect();
-            output::line(&output::table(&["source", "connector", "entity", "doc"], &rows))?;
+            output::line(&output::table(
+                &["source", "connector", "entity", "doc"],
+                &rows,
+            ))?;
             Ok(0)
         }
         Err(err) => {
@@ -56,9 +59,11 @@ fn show(settings: &Settings, name: &str) -> anyhow::Result<u8> {
         return show_connector(entry);
     }
     let only = [name.to_owned()];
-    let source = wiring::sources(settings, &only)?
-        .pop()
-        .ok_or_else(|| Mistake(format!("neither a connector nor a source is called `{name}`")))?;
+    let source = wiring::sources(settings, &only)?.pop().ok_or_else(|| {
+        Mistake(format!(
+            "neither a connector nor a source is called `{name}`"
+        ))
+    })?;
     output::line(&format!(
         "{}: {}\nconnector {}  entity {}  sender {}",
         source.name, source.doc, source.connector, source.entity.name, source.sender
@@ -99,7 +104,10 @@ async fn check(settings: &Settings, name: &str) -> anyhow::Result<u8> {
     output::line(&format!("columns: {}", preview.source_columns.join(", ")))?;
     let missing = &preview.missing_columns;
     if !missing.is_empty() {
-        output::line(&format!("mapped but not in the source: {}", missing.join(", ")))?;
+        output::line(&format!(
+            "mapped but not in the source: {}",
+            missing.join(", ")
+        ))?;
     }
     output::line(&format!(
         "first {} rows: {} break the contract, {} unreadable",
@@ -117,7 +125,8 @@ async fn check(settings: &Settings, name: &str) -> anyhow::Result<u8> {
         output::line("")?;
         show_sample(sample)?;
     }
-    let clean = missing.is_empty() && preview.violations.is_empty() && preview.unreadable.is_empty();
+    let clean =
+        missing.is_empty() && preview.violations.is_empty() && preview.unreadable.is_empty();
     Ok(if clean { 0 } else { exit::FAILED })
 }
 

@@ -64,7 +64,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     if code != 0 {
         output::line("the first pass did not end well; serving what is published")?;
     }
-    tokio::spawn(pass_time(system, stop.clone()));
+    tokio::spawn(pass_time(system, folder.join("drops"), stop.clone()));
     let say = |address| say_where(&settings, &folder, address);
     let code = everything(&settings, log, lake, sources, stop, say)
         .await?
@@ -118,8 +118,12 @@ fn prepare(
     }
     settings.data = folder.to_path_buf();
     settings.pipelines = pipelines;
-    settings.secrets.insert("SIM_TOKEN".to_owned(), Secret(token));
-    settings.pseudonym_key.get_or_insert_with(|| Secret(random_text(48)));
+    settings
+        .secrets
+        .insert("SIM_TOKEN".to_owned(), Secret(token));
+    settings
+        .pseudonym_key
+        .get_or_insert_with(|| Secret(random_text(48)));
     if settings.serve.users.is_empty() {
         let password = Secret(random_text(16));
         settings.serve.users.insert("pejl".to_owned(), password);
@@ -170,14 +174,20 @@ The sources go on: a day passes every {} s. Ctrl-C stops.
     ))
 }
 
-async fn pass_time(system: CaseSystem, stop: CancellationToken) {
+/// The case systems learn a day's news; providers and surveys deliver what is finished by then.
+async fn pass_time(system: CaseSystem, drops: PathBuf, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(DAY) => {
-                let date = system.advance(1);
-                tracing::info!(%date, "the simulated sources are a day older");
-            }
+            () = tokio::time::sleep(DAY) => {}
+        }
+        let date = system.advance(1);
+        let world = system.world();
+        let delivered = simulator::write_provider_drops(&world, &drops)
+            .and_then(|_| simulator::write_survey_export(&world, &drops));
+        match delivered {
+            Ok(_) => tracing::info!(%date, "the simulated sources are a day older"),
+            Err(err) => tracing::error!(%err, "the simulated providers could not deliver"),
         }
     }
 }

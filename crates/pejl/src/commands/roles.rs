@@ -35,7 +35,13 @@ pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
     let landed = lander.catch_up(&|_| {}).await?;
     let rows: Vec<Vec<String>> = landed
         .iter()
-        .map(|it| vec![it.topic.clone(), it.rows.to_string(), it.quarantined.to_string()])
+        .map(|it| {
+            vec![
+                it.topic.clone(),
+                it.rows.to_string(),
+                it.quarantined.to_string(),
+            ]
+        })
         .collect();
     output::line(&output::table(&["topic", "landed", "set aside"], &rows))?;
     Ok(0)

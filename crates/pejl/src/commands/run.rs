@@ -62,14 +62,22 @@ pub(crate) async fn pass(
     let failed = reads.iter().filter(|(_, it)| it.is_err()).count();
 
     let landed = wiring::lander(settings, log, lake)
-        .catch_up(&|topic| progress.say(&format!("land {}", topic.topic), &format!("{} rows", topic.rows)))
+        .catch_up(&|topic| {
+            progress.say(
+                &format!("land {}", topic.topic),
+                &format!("{} rows", topic.rows),
+            )
+        })
         .await?;
     let built = build::build(settings, lake, &progress).await;
     progress.clear();
 
     output::line(&output::table(
         &["source", "rows", "accepted", "quarantined", "state"],
-        &reads.iter().map(|(name, read)| read_row(name, read)).collect::<Vec<_>>(),
+        &reads
+            .iter()
+            .map(|(name, read)| read_row(name, read))
+            .collect::<Vec<_>>(),
     ))?;
     let rows: u64 = landed.iter().map(|it| it.rows).sum();
     let quarantined: u64 = landed.iter().map(|it| it.quarantined).sum();
@@ -78,7 +86,10 @@ pub(crate) async fn pass(
         landed.iter().filter(|it| it.rows > 0).count()
     ))?;
     let published = build::summarise(built)?;
-    output::line(&format!("took     {:.1} s", started.elapsed().as_secs_f64()))?;
+    output::line(&format!(
+        "took     {:.1} s",
+        started.elapsed().as_secs_f64()
+    ))?;
     if stop.is_cancelled() {
         output::line("stopped early; run again to go on where it stopped")?;
     }
@@ -105,7 +116,10 @@ async fn read(
             Err(err) if err.is_retryable() && tries + 1 < TRIES && !stop.is_cancelled() => {
                 tries += 1;
                 tracing::warn!(source = source.name, %err, tries, "source failed, trying again");
-                progress.say(&source.name, &format!("failed, try {} of {TRIES}", tries + 1));
+                progress.say(
+                    &source.name,
+                    &format!("failed, try {} of {TRIES}", tries + 1),
+                );
                 tokio::time::sleep(std::time::Duration::from_secs(1 << tries)).await;
             }
             ended => return ended,
@@ -120,7 +134,12 @@ fn read_row(name: &str, read: &Result<ReadReport, ingest::Error>) -> Vec<String>
             report.rows.to_string(),
             report.accepted.to_string(),
             report.quarantined.to_string(),
-            if report.rows == 0 { "nothing new" } else { "read" }.to_owned(),
+            if report.rows == 0 {
+                "nothing new"
+            } else {
+                "read"
+            }
+            .to_owned(),
         ],
         Err(err) => vec![
             name.to_owned(),

@@ -5,11 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::Context;
 use contract::{Entity, Kind, Pii};
 
-use crate::{
-    args::Schema,
-    exit, output,
-    settings::Mistake,
-};
+use crate::{args::Schema, exit, output, settings::Mistake};
 
 pub(crate) fn run(command: &Schema) -> anyhow::Result<u8> {
     match command {
@@ -30,7 +26,10 @@ fn list() -> anyhow::Result<u8> {
 
 fn show(name: &str) -> anyhow::Result<u8> {
     let entity = contract::entity(name).ok_or_else(|| {
-        let known: Vec<&str> = contract::entities().iter().map(|it| it.name.as_str()).collect();
+        let known: Vec<&str> = contract::entities()
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
         Mistake(format!("no entity `{name}`; one of {}", known.join(", ")))
     })?;
     output::line(&format!(
@@ -119,7 +118,9 @@ fn check(folder: &Path, against: &str) -> anyhow::Result<u8> {
     }
     for gone in removed(folder, against, &names)? {
         refused += 1;
-        output::line(&format!("REFUSED     {gone}\n            the entity was removed; its topic and table still hold it"))?;
+        output::line(&format!(
+            "REFUSED     {gone}\n            the entity was removed; its topic and table still hold it"
+        ))?;
     }
     if refused == 0 {
         return Ok(0);
@@ -132,7 +133,10 @@ fn check(folder: &Path, against: &str) -> anyhow::Result<u8> {
 
 fn committed(folder: &Path, against: &str, name: &str) -> anyhow::Result<Option<String>> {
     let out = git(folder, &["show", &format!("{against}:./{name}")])?;
-    Ok(out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned()))
+    Ok(out
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&out.stdout).into_owned()))
 }
 
 fn removed(folder: &Path, against: &str, present: &[String]) -> anyhow::Result<Vec<String>> {

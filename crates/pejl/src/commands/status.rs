@@ -22,7 +22,11 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
     let publication = warehouse.publication().await?;
     let headers = ["publication", "published", "tables"];
     let row = match &publication {
-        Some(it) => vec![it.id.to_string(), it.at.to_rfc3339(), it.tables.len().to_string()],
+        Some(it) => vec![
+            it.id.to_string(),
+            it.at.to_rfc3339(),
+            it.tables.len().to_string(),
+        ],
         None => vec!["none yet".to_owned(), String::new(), "0".to_owned()],
     };
     output::line(&output::rows(format, &headers, &[row])?)?;

@@ -68,7 +68,9 @@ pub(crate) async fn everything(
         &stop,
     );
     let ingest = wiring::ingest(settings, &log)?;
-    let reading = ingest.run(sources, stop.clone(), Arc::new(tell_source)).await;
+    let reading = ingest
+        .run(sources, stop.clone(), Arc::new(tell_source))
+        .await;
     // A source that needs a human has stopped; the others' work is still landed and served.
     stop.cancelled().await;
 
@@ -157,7 +159,10 @@ pub(crate) fn tell_source(it: SourceState) {
             tracing::warn!(source = it.source, error, ?pause, "degraded");
         }
         State::NeedsAHuman { error, fix_by } => {
-            let text = format!("source {} stopped: {error} (to be fixed by {fix_by})", it.source);
+            let text = format!(
+                "source {} stopped: {error} (to be fixed by {fix_by})",
+                it.source
+            );
             output::error(&anyhow::anyhow!(text));
         }
     }

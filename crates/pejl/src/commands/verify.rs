@@ -7,7 +7,15 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
     let lake = wiring::open_lake(settings)?;
     let audits = landing::verify(log.as_ref(), &lake).await?;
     let headers = [
-        "topic", "partition", "delivered", "landed", "quarantined", "waiting", "missing", "doubled", "foreign",
+        "topic",
+        "partition",
+        "delivered",
+        "landed",
+        "quarantined",
+        "waiting",
+        "missing",
+        "doubled",
+        "foreign",
     ];
     let rows: Vec<Vec<String>> = audits
         .iter()

@@ -1,7 +1,16 @@
 //! A folder with a small synthetic world in it, and the real `pejl` binary to run over it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the stage")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of the stage"
+)]
 
 use std::{
     fs,
@@ -136,7 +145,10 @@ impl Stage {
             .iter()
             .map(|table| {
                 let rows = self.sorted(&format!("select * from {table}"));
-                assert!(rows.lines().count() > 10, "{table} is nearly empty:\n{rows}");
+                assert!(
+                    rows.lines().count() > 10,
+                    "{table} is nearly empty:\n{rows}"
+                );
                 format!("{table}\n{rows}\n")
             })
             .collect()

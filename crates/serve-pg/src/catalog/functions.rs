@@ -4,12 +4,15 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListBuilder, StringArray, StringBuilder,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
@@ -19,9 +22,9 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
 };
 use datafusion_postgres::datafusion_pg_functions;
 
-use super::snapshot;
+use super::snapshot::{self, Snapshot};
 use super::{PG_CATALOG, Served, relations};
-use crate::dialect::tools::ARRAY_TO_STRING;
+use crate::dialect::tools::{ARRAY_TO_STRING, REGCLASS_TEXT, REGNAMESPACE_TEXT};
 use crate::session::Session;
 use crate::variables::{SERVER_VERSION, Variables};
 
@@ -114,24 +117,56 @@ pub(crate) fn register(session: &Session, pid: i32) {
     }
     fill_gaps(ctx);
     let served = &*session.served;
-    ctx.register_udtf("pg_get_keywords", Arc::clone(&served.0.library.tables.pg_get_keywords) as _);
+    ctx.register_udtf(
+        "pg_get_keywords",
+        Arc::clone(&served.0.library.tables.pg_get_keywords) as _,
+    );
     CoerceIntArgsToBigInt::widen(ctx);
 
-    let text = |value: String| move |_: &[ArrayRef], rows| texts(std::iter::repeat_n(Some(&value), rows));
-    add(ctx, "version", DataType::Utf8, text(format!("PostgreSQL {SERVER_VERSION} (Pejl), read-only")));
-    add(ctx, "current_database", DataType::Utf8, text(served.0.name.clone()));
-    add(ctx, "session_user", DataType::Utf8, text(session.user.clone()));
+    let text =
+        |value: String| move |_: &[ArrayRef], rows| texts(std::iter::repeat_n(Some(&value), rows));
+    add(
+        ctx,
+        "version",
+        DataType::Utf8,
+        text(format!("PostgreSQL {SERVER_VERSION} (Pejl), read-only")),
+    );
+    add(
+        ctx,
+        "current_database",
+        DataType::Utf8,
+        text(served.0.name.clone()),
+    );
+    add(
+        ctx,
+        "session_user",
+        DataType::Utf8,
+        text(session.user.clone()),
+    );
     add(ctx, "user", DataType::Utf8, text(session.user.clone()));
-    add(ctx, "pg_encoding_to_char", DataType::Utf8, text("UTF8".into()));
-    add(ctx, "pg_backend_pid", DataType::Int64, move |_, rows| Ok(longs(i64::from(pid), rows)));
+    add(
+        ctx,
+        "pg_encoding_to_char",
+        DataType::Utf8,
+        text("UTF8".into()),
+    );
+    add(ctx, "pg_backend_pid", DataType::Int64, move |_, rows| {
+        Ok(longs(i64::from(pid), rows))
+    });
     for name in UNKNOWN {
-        add(ctx, name, DataType::Utf8, |_, rows| texts(std::iter::repeat_n(None::<&str>, rows)));
+        add(ctx, name, DataType::Utf8, |_, rows| {
+            texts(std::iter::repeat_n(None::<&str>, rows))
+        });
     }
     for name in TRUE {
-        add(ctx, name, DataType::Boolean, |_, rows| Ok(bools(std::iter::repeat_n(Some(true), rows))));
+        add(ctx, name, DataType::Boolean, |_, rows| {
+            Ok(bools(std::iter::repeat_n(Some(true), rows)))
+        });
     }
     for name in FALSE {
-        add(ctx, name, DataType::Boolean, |_, rows| Ok(bools(std::iter::repeat_n(Some(false), rows))));
+        add(ctx, name, DataType::Boolean, |_, rows| {
+            Ok(bools(std::iter::repeat_n(Some(false), rows)))
+        });
     }
     for name in ZERO {
         add(ctx, name, DataType::Int64, |_, rows| Ok(longs(0, rows)));
@@ -142,11 +177,22 @@ pub(crate) fn register(session: &Session, pid: i32) {
             Ok(bools(asked.iter().map(|asked| asked.map(only_reads))))
         });
     }
-    add(ctx, "pg_char_to_encoding", DataType::Int64, |_, rows| Ok(longs(6, rows)));
-    add(ctx, "getdatabaseencoding", DataType::Utf8, text("UTF8".into()));
+    add(ctx, "pg_char_to_encoding", DataType::Int64, |_, rows| {
+        Ok(longs(6, rows))
+    });
+    add(
+        ctx,
+        "getdatabaseencoding",
+        DataType::Utf8,
+        text("UTF8".into()),
+    );
     add(ctx, "pg_size_pretty", DataType::Utf8, |args, rows| {
         let sizes = numbers(args.first(), rows)?;
-        texts(sizes.iter().map(|size| size.map(|size| format!("{size} bytes"))))
+        texts(
+            sizes
+                .iter()
+                .map(|size| size.map(|size| format!("{size} bytes"))),
+        )
     });
     add(ctx, ARRAY_TO_STRING, DataType::Utf8, array_to_string);
     add(ctx, "format", DataType::Utf8, format);
@@ -175,24 +221,34 @@ fn about_path(ctx: &SessionContext, served: &Served) {
     });
     let here = served.clone();
     let item = Arc::new(Field::new("item", DataType::Utf8, true));
-    add(ctx, "current_schemas", DataType::List(item), move |args, rows| {
-        let implicit = args.first().and_then(|flag| flag.as_boolean_opt()).map(|flag| flag.iter().next() == Some(Some(true)));
-        let mut lists = ListBuilder::new(StringBuilder::new());
-        for _ in 0..rows {
-            if implicit == Some(true) {
-                lists.values().append_value(PG_CATALOG);
+    add(
+        ctx,
+        "current_schemas",
+        DataType::List(item),
+        move |args, rows| {
+            let implicit = args
+                .first()
+                .and_then(|flag| flag.as_boolean_opt())
+                .map(|flag| flag.iter().next() == Some(Some(true)));
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for _ in 0..rows {
+                if implicit == Some(true) {
+                    lists.values().append_value(PG_CATALOG);
+                }
+                for schema in here.path() {
+                    lists.values().append_value(schema);
+                }
+                lists.append(true);
             }
-            for schema in here.path() {
-                lists.values().append_value(schema);
-            }
-            lists.append(true);
-        }
-        Ok(Arc::new(lists.finish()))
-    });
+            Ok(Arc::new(lists.finish()))
+        },
+    );
     let here = served.clone();
     add(ctx, "to_regclass", DataType::Int64, move |args, rows| {
         let names = strings(args.first(), rows)?;
-        let oids = names.iter().map(|name| name.and_then(|name| here.relation(name)).map(i64::from));
+        let oids = names
+            .iter()
+            .map(|name| name.and_then(|name| here.relation(name)).map(i64::from));
         Ok(Arc::new(oids.collect::<Int64Array>()))
     });
 }
@@ -205,29 +261,83 @@ fn about_types(ctx: &SessionContext, served: &Served) {
         let oids = numbers(types.column_by_name("oid"), 0)?;
         let found = |name: &str| {
             let named = crate::parameters::type_named(name).map(|kind| kind.oid().cast_signed());
-            named.or_else(|| known.iter().position(|typname| typname == Some(name)).map(|at| oids.value(at)))
+            named.or_else(|| {
+                known
+                    .iter()
+                    .position(|typname| typname == Some(name))
+                    .map(|at| oids.value(at))
+            })
         };
-        Ok(Arc::new(names.iter().map(|name| name.and_then(found).map(i64::from)).collect::<Int64Array>()))
+        Ok(Arc::new(
+            names
+                .iter()
+                .map(|name| name.and_then(found).map(i64::from))
+                .collect::<Int64Array>(),
+        ))
     });
 }
 
 fn about_oids(ctx: &SessionContext, served: &Served) {
     let here = served.clone();
-    add(ctx, "pg_table_is_visible", DataType::Boolean, move |args, rows| {
-        let last = here.last();
+    add(
+        ctx,
+        "pg_table_is_visible",
+        DataType::Boolean,
+        move |args, rows| {
+            let last = here.last();
+            let oids = numbers(args.first(), rows)?;
+            Ok(bools(oids.iter().map(|oid| {
+                Some(
+                    last.by_oid(oid?)
+                        .is_some_and(|(_, relation)| relation.visible),
+                )
+            })))
+        },
+    );
+    let here = served.clone();
+    add(ctx, REGCLASS_TEXT, DataType::Utf8, move |args, rows| {
+        let names = Snapshot::names(&here);
         let oids = numbers(args.first(), rows)?;
-        Ok(bools(oids.iter().map(|oid| Some(last.by_oid(oid?).is_some_and(|(_, relation)| relation.visible)))))
+        texts(oids.iter().map(|oid| {
+            let named = names
+                .by_oid(oid?)
+                .map(|(schema, relation)| match relation.visible {
+                    true => relation.name.clone(),
+                    false => format!("{}.{}", schema.name, relation.name),
+                });
+            Some(named.unwrap_or_else(|| oid.unwrap_or_default().to_string()))
+        }))
+    });
+    let here = served.clone();
+    add(ctx, REGNAMESPACE_TEXT, DataType::Utf8, move |args, rows| {
+        let names = Snapshot::names(&here);
+        let oids = numbers(args.first(), rows)?;
+        texts(oids.iter().map(|oid| {
+            let named = names
+                .schemas
+                .iter()
+                .find(|schema| Some(schema.oid) == oid)
+                .map(|schema| schema.name.clone());
+            Some(named.unwrap_or_else(|| oid.unwrap_or_default().to_string()))
+        }))
     });
     let here = served.clone();
     add(ctx, "pg_get_userbyid", DataType::Utf8, move |args, rows| {
         let oids = numbers(args.first(), rows)?;
-        texts(oids.iter().map(|oid| oid.map(|oid| relations::role_named(&here, oid).unwrap_or_else(|| format!("unknown (OID={oid})")))))
+        texts(oids.iter().map(|oid| {
+            oid.map(|oid| {
+                relations::role_named(&here, oid).unwrap_or_else(|| format!("unknown (OID={oid})"))
+            })
+        }))
     });
     let here = served.clone();
     add(ctx, "obj_description", DataType::Utf8, move |args, rows| {
         let last = here.last();
         let oids = numbers(args.first(), rows)?;
-        texts(oids.iter().map(|oid| last.by_oid(oid?).and_then(|(_, relation)| relation.comment.clone())))
+        texts(oids.iter().map(|oid| {
+            last.by_oid(oid?)
+                .and_then(|(_, relation)| relation.comment.clone())
+        }))
     });
     let here = served.clone();
     add(ctx, "col_description", DataType::Utf8, move |args, rows| {
@@ -236,7 +346,9 @@ fn about_oids(ctx: &SessionContext, served: &Served) {
         let columns = numbers(args.get(1), rows)?;
         texts(oids.iter().zip(columns.iter()).map(|(oid, column)| {
             let (_, relation) = last.by_oid(oid?)?;
-            let field = relation.columns.get(usize::try_from(column?).ok()?.checked_sub(1)?)?;
+            let field = relation
+                .columns
+                .get(usize::try_from(column?).ok()?.checked_sub(1)?)?;
             snapshot::comment(field).cloned()
         }))
     });
@@ -247,7 +359,11 @@ fn about_settings(ctx: &SessionContext, variables: Arc<Mutex<Variables>>) {
     add(ctx, "current_setting", DataType::Utf8, move |args, rows| {
         let names = strings(args.first(), rows)?;
         let variables = here.lock().unwrap_or_else(PoisonError::into_inner);
-        texts(names.iter().map(|name| name.map(|name| variables.get(name).to_owned())))
+        texts(
+            names
+                .iter()
+                .map(|name| name.map(|name| variables.get(name).to_owned())),
+        )
     });
     add_volatile(ctx, "set_config", DataType::Utf8, move |args, rows| {
         let (names, values) = (strings(args.first(), rows)?, strings(args.get(1), rows)?);
@@ -255,9 +371,9 @@ fn about_settings(ctx: &SessionContext, variables: Arc<Mutex<Variables>>) {
         let mut set = Vec::new();
         for (name, value) in names.iter().zip(values.iter()) {
             if let Some(name) = name {
-                variables
-                    .set(name, value, false)
-                    .map_err(|error| datafusion::error::DataFusionError::Execution(error.to_string()))?;
+                variables.set(name, value, false).map_err(|error| {
+                    datafusion::error::DataFusionError::Execution(error.to_string())
+                })?;
             }
             set.push(name.map(|name| variables.get(name).to_owned()));
         }
@@ -269,7 +385,12 @@ fn about_settings(ctx: &SessionContext, variables: Arc<Mutex<Variables>>) {
 fn array_to_string(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let separators = strings(args.get(1), rows)?;
     let Some(DataType::List(_)) = args.first().map(|array| array.data_type()) else {
-        return texts(strings(args.first(), rows)?.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>());
+        return texts(
+            strings(args.first(), rows)?
+                .iter()
+                .map(|text| text.map(str::to_owned))
+                .collect::<Vec<_>>(),
+        );
     };
     let lists = args[0].as_list::<i32>();
     let mut joined = Vec::with_capacity(rows);
@@ -279,7 +400,13 @@ fn array_to_string(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             continue;
         }
         let items = strings(Some(&lists.value(row)), 0)?;
-        joined.push(Some(items.iter().flatten().collect::<Vec<_>>().join(separators.value(row))));
+        joined.push(Some(
+            items
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(separators.value(row)),
+        ));
     }
     texts(joined)
 }
@@ -287,14 +414,20 @@ fn array_to_string(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 /// `format('%s.%I = %L', …)`; widths and positions, which no tool was seen to use, stay as they are.
 fn format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let patterns = strings(args.first(), rows)?;
-    let values = args.iter().skip(1).map(|arg| strings(Some(arg), rows)).collect::<Result<Vec<_>>>()?;
+    let values = args
+        .iter()
+        .skip(1)
+        .map(|arg| strings(Some(arg), rows))
+        .collect::<Result<Vec<_>>>()?;
     let mut formatted = Vec::with_capacity(rows);
     for row in 0..rows {
         if patterns.is_null(row) {
             formatted.push(None);
             continue;
         }
-        let mut values = values.iter().map(|column| column.is_valid(row).then(|| column.value(row)));
+        let mut values = values
+            .iter()
+            .map(|column| column.is_valid(row).then(|| column.value(row)));
         let mut text = String::new();
         let mut chars = patterns.value(row).chars();
         while let Some(c) = chars.next() {
@@ -323,7 +456,16 @@ fn format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 fn only_reads(privileges: &str) -> bool {
-    let writes = ["insert", "update", "delete", "truncate", "create", "references", "trigger", "temp"];
+    let writes = [
+        "insert",
+        "update",
+        "delete",
+        "truncate",
+        "create",
+        "references",
+        "trigger",
+        "temp",
+    ];
     let asked = privileges.to_lowercase();
     !writes.iter().any(|write| asked.contains(write))
 }
@@ -337,7 +479,9 @@ fn bools(values: impl Iterator<Item = Option<bool>>) -> ArrayRef {
 }
 
 fn longs(value: i64, rows: usize) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(std::iter::repeat_n(value, rows)))
+    Arc::new(Int64Array::from_iter_values(std::iter::repeat_n(
+        value, rows,
+    )))
 }
 
 fn strings(array: Option<&ArrayRef>, rows: usize) -> Result<StringArray> {
@@ -349,7 +493,9 @@ fn strings(array: Option<&ArrayRef>, rows: usize) -> Result<StringArray> {
 
 fn numbers(array: Option<&ArrayRef>, rows: usize) -> Result<arrow::array::Int32Array> {
     match array {
-        Some(array) => Ok(cast(array, &DataType::Int32)?.as_primitive::<Int32Type>().clone()),
+        Some(array) => Ok(cast(array, &DataType::Int32)?
+            .as_primitive::<Int32Type>()
+            .clone()),
         None => Ok(arrow::array::Int32Array::new_null(rows)),
     }
 }
@@ -362,7 +508,12 @@ fn add(
     returns: DataType,
     body: impl Fn(&[ArrayRef], usize) -> Result<ArrayRef> + Send + Sync + 'static,
 ) {
-    ctx.register_udf(Lenient::udf(name, returns, Volatility::Stable, Arc::new(body)));
+    ctx.register_udf(Lenient::udf(
+        name,
+        returns,
+        Volatility::Stable,
+        Arc::new(body),
+    ));
 }
 
 fn add_volatile(
@@ -371,7 +522,12 @@ fn add_volatile(
     returns: DataType,
     body: impl Fn(&[ArrayRef], usize) -> Result<ArrayRef> + Send + Sync + 'static,
 ) {
-    ctx.register_udf(Lenient::udf(name, returns, Volatility::Volatile, Arc::new(body)));
+    ctx.register_udf(Lenient::udf(
+        name,
+        returns,
+        Volatility::Volatile,
+        Arc::new(body),
+    ));
 }
 
 /// A function that takes any arguments, since clients call the same one with names, oids and flags in turn.
@@ -429,7 +585,11 @@ impl ScalarUDFImpl for Lenient {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let arrays = args
+            .args
+            .iter()
+            .map(|arg| arg.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
         (self.body)(&arrays, rows).map(ColumnarValue::Array)
     }
 }

@@ -37,7 +37,12 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
         "tables" => tables(catalog, &*served.snapshot().await),
         "columns" => columns(catalog, &*served.snapshot().await),
         "views" => none(&[
-            "table_catalog", "table_schema", "table_name", "view_definition", "check_option", "is_updatable",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "view_definition",
+            "check_option",
+            "is_updatable",
         ]),
         "character_sets" => Sheet::of(1)
             .no_text("character_set_catalog")
@@ -49,29 +54,66 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
             .text("default_collate_schema", "pg_catalog")
             .text("default_collate_name", "C"),
         "table_constraints" => none(&[
-            "constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema",
-            "table_name", "constraint_type", "is_deferrable", "initially_deferred", "enforced",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_type",
+            "is_deferrable",
+            "initially_deferred",
+            "enforced",
         ]),
         "key_column_usage" => none(&[
-            "constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema",
-            "table_name", "column_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
         ])
         .int("ordinal_position", 1)
         .int("position_in_unique_constraint", 1),
         "constraint_column_usage" => none(&[
-            "table_catalog", "table_schema", "table_name", "column_name", "constraint_catalog", "constraint_schema",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "constraint_catalog",
+            "constraint_schema",
             "constraint_name",
         ]),
         "referential_constraints" => none(&[
-            "constraint_catalog", "constraint_schema", "constraint_name", "unique_constraint_catalog",
-            "unique_constraint_schema", "unique_constraint_name", "match_option", "update_rule", "delete_rule",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "unique_constraint_catalog",
+            "unique_constraint_schema",
+            "unique_constraint_name",
+            "match_option",
+            "update_rule",
+            "delete_rule",
         ]),
         "routines" => none(&[
-            "specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema",
-            "routine_name", "routine_type", "data_type", "routine_definition",
+            "specific_catalog",
+            "specific_schema",
+            "specific_name",
+            "routine_catalog",
+            "routine_schema",
+            "routine_name",
+            "routine_type",
+            "data_type",
+            "routine_definition",
         ]),
         "parameters" => none(&[
-            "specific_catalog", "specific_schema", "specific_name", "parameter_mode", "parameter_name", "data_type",
+            "specific_catalog",
+            "specific_schema",
+            "specific_name",
+            "parameter_mode",
+            "parameter_name",
+            "data_type",
         ])
         .int("ordinal_position", 1),
         _ => return Ok(None),
@@ -80,7 +122,9 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
 }
 
 fn none(texts: &[&str]) -> Sheet {
-    texts.iter().fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
+    texts
+        .iter()
+        .fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
 }
 
 fn schemata(catalog: &str, snapshot: &Snapshot) -> Sheet {
@@ -99,9 +143,19 @@ fn tables(catalog: &str, snapshot: &Snapshot) -> Sheet {
     let all: Vec<_> = snapshot.relations().collect();
     Sheet::of(all.len())
         .text("table_catalog", catalog)
-        .texts("table_schema", all.iter().map(|(schema, _)| Some(&schema.name)))
-        .texts("table_name", all.iter().map(|(_, relation)| Some(&relation.name)))
-        .texts("table_type", all.iter().map(|(_, r)| Some(if r.kind == "v" { "VIEW" } else { "BASE TABLE" })))
+        .texts(
+            "table_schema",
+            all.iter().map(|(schema, _)| Some(&schema.name)),
+        )
+        .texts(
+            "table_name",
+            all.iter().map(|(_, relation)| Some(&relation.name)),
+        )
+        .texts(
+            "table_type",
+            all.iter()
+                .map(|(_, r)| Some(if r.kind == "v" { "VIEW" } else { "BASE TABLE" })),
+        )
         .no_text("self_referencing_column_name")
         .no_text("reference_generation")
         .no_text("user_defined_type_catalog")
@@ -125,13 +179,17 @@ fn columns(catalog: &str, snapshot: &Snapshot) -> Sheet {
         .relations()
         .filter(|(schema, _)| !is_system_schema(&schema.name))
         .flat_map(|(schema, relation)| {
-            relation.columns.iter().enumerate().map(move |(at, field)| Column {
-                schema,
-                relation,
-                position: at + 1,
-                field,
-                kind: type_of(field),
-            })
+            relation
+                .columns
+                .iter()
+                .enumerate()
+                .map(move |(at, field)| Column {
+                    schema,
+                    relation,
+                    position: at + 1,
+                    field,
+                    kind: type_of(field),
+                })
         })
         .collect();
     let decimal = |c: &Column<'_>| match c.field.data_type() {
@@ -162,19 +220,39 @@ fn columns(catalog: &str, snapshot: &Snapshot) -> Sheet {
         .texts("table_schema", all.iter().map(|c| Some(&c.schema.name)))
         .texts("table_name", all.iter().map(|c| Some(&c.relation.name)))
         .texts("column_name", all.iter().map(|c| Some(c.field.name())))
-        .ints("ordinal_position", all.iter().map(|c| i32::try_from(c.position).ok()))
+        .ints(
+            "ordinal_position",
+            all.iter().map(|c| i32::try_from(c.position).ok()),
+        )
         .no_text("column_default")
-        .texts("is_nullable", all.iter().map(|c| Some(if c.field.is_nullable() { "YES" } else { "NO" })))
+        .texts(
+            "is_nullable",
+            all.iter()
+                .map(|c| Some(if c.field.is_nullable() { "YES" } else { "NO" })),
+        )
         .texts("data_type", all.iter().map(|c| Some(sql_name(&c.kind))))
         .null("character_maximum_length", &DataType::Int32)
-        .ints("character_octet_length", all.iter().map(|c| (c.kind == Type::TEXT).then_some(1 << 30)))
+        .ints(
+            "character_octet_length",
+            all.iter()
+                .map(|c| (c.kind == Type::TEXT).then_some(1 << 30)),
+        )
         .ints("numeric_precision", all.iter().map(precision))
         .ints("numeric_precision_radix", all.iter().map(radix))
         .ints("numeric_scale", all.iter().map(scale))
         .ints("datetime_precision", all.iter().map(moment));
     let unknown = [
-        "interval_type", "interval_precision", "character_set_catalog", "character_set_schema", "character_set_name",
-        "collation_catalog", "collation_schema", "collation_name", "domain_catalog", "domain_schema", "domain_name",
+        "interval_type",
+        "interval_precision",
+        "character_set_catalog",
+        "character_set_schema",
+        "character_set_name",
+        "collation_catalog",
+        "collation_schema",
+        "collation_name",
+        "domain_catalog",
+        "domain_schema",
+        "domain_name",
     ];
     unknown
         .iter()
@@ -182,7 +260,10 @@ fn columns(catalog: &str, snapshot: &Snapshot) -> Sheet {
         .text("udt_catalog", catalog)
         .text("udt_schema", "pg_catalog")
         .texts("udt_name", all.iter().map(|c| Some(c.kind.name())))
-        .texts("dtd_identifier", all.iter().map(|c| Some(c.position.to_string())))
+        .texts(
+            "dtd_identifier",
+            all.iter().map(|c| Some(c.position.to_string())),
+        )
         .text("is_self_referencing", "NO")
         .text("is_identity", "NO")
         .no_text("identity_generation")

@@ -50,7 +50,11 @@ impl Library {
         let nothing: Arc<dyn CatalogProviderList> = Arc::new(MemoryCatalogProviderList::new());
         let provider = Static::try_new(nothing, Arc::clone(&tables), EmptyContextProvider)
             .map_err(|cause| broken(&cause))?;
-        Ok(Arc::new(Library { types, tables, provider }))
+        Ok(Arc::new(Library {
+            types,
+            tables,
+            provider,
+        }))
     }
 }
 
@@ -105,7 +109,12 @@ impl Served {
 
     /// Tables of one of them, sorted.
     fn tables(&self, schema: &str) -> Vec<String> {
-        let mut names = self.0.inner.schema(schema).map(|schema| schema.table_names()).unwrap_or_default();
+        let mut names = self
+            .0
+            .inner
+            .schema(schema)
+            .map(|schema| schema.table_names())
+            .unwrap_or_default();
         names.sort();
         names
     }
@@ -116,7 +125,11 @@ impl Served {
     }
 
     fn path(&self) -> Vec<String> {
-        self.0.path.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .path
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The session's variables, for `pg_settings` and `current_setting`.
@@ -127,7 +140,13 @@ impl Served {
     fn settings(&self) -> BTreeMap<String, String> {
         let variables = self.0.variables.get();
         variables
-            .map(|variables| variables.lock().unwrap_or_else(PoisonError::into_inner).all().collect())
+            .map(|variables| {
+                variables
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .all()
+                    .collect()
+            })
             .unwrap_or_default()
     }
 
@@ -141,7 +160,11 @@ impl Served {
         let found = |schema: &str| names.relation(schema, &table);
         match schema {
             Some(schema) => found(&schema),
-            None => self.path().iter().find_map(|schema| found(schema)).or_else(|| found(PG_CATALOG)),
+            None => self
+                .path()
+                .iter()
+                .find_map(|schema| found(schema))
+                .or_else(|| found(PG_CATALOG)),
         }
     }
 
@@ -201,8 +224,11 @@ impl SchemaProvider for Path {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.0.path().iter().any(|schema| self.0.schema(schema).is_some_and(|schema| schema.table_exist(name)))
-            || PgCatalog(self.0.clone()).table_exist(name)
+        self.0.path().iter().any(|schema| {
+            self.0
+                .schema(schema)
+                .is_some_and(|schema| schema.table_exist(name))
+        }) || PgCatalog(self.0.clone()).table_exist(name)
     }
 }
 
@@ -251,7 +277,10 @@ impl SchemaProvider for Information {
 
 fn unquoted(name: &str) -> String {
     let name = name.trim();
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+    match name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'))
+    {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => name.to_lowercase(),
     }

@@ -61,7 +61,10 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
     let sheet = match name {
         "pg_type" => {
             let types = &served.0.library.types;
-            return Ok(Some(Arc::new(MemTable::try_new(types.schema(), vec![vec![types.clone()]])?)));
+            return Ok(Some(Arc::new(MemTable::try_new(
+                types.schema(),
+                vec![vec![types.clone()]],
+            )?)));
         }
         "pg_class" => pg_class(&*served.snapshot().await),
         "pg_attribute" => pg_attribute(&*served.snapshot().await),
@@ -76,12 +79,27 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
         "pg_constraint" => pg_constraint(),
         "pg_index" => pg_index(),
         "pg_views" => none(&["schemaname", "viewname", "viewowner", "definition"]),
-        "pg_matviews" => none(&["schemaname", "matviewname", "matviewowner", "tablespace", "definition"])
-            .bool("hasindexes", false)
-            .bool("ispopulated", true),
-        "pg_indexes" => none(&["schemaname", "tablename", "indexname", "tablespace", "indexdef"]),
+        "pg_matviews" => none(&[
+            "schemaname",
+            "matviewname",
+            "matviewowner",
+            "tablespace",
+            "definition",
+        ])
+        .bool("hasindexes", false)
+        .bool("ispopulated", true),
+        "pg_indexes" => none(&[
+            "schemaname",
+            "tablename",
+            "indexname",
+            "tablespace",
+            "indexdef",
+        ]),
         "pg_sequences" => none(&["schemaname", "sequencename", "sequenceowner"]),
-        "pg_user_mappings" => none(&["srvname", "usename"]).oid("umid", 0).oid("umuser", 0).no_texts("umoptions"),
+        "pg_user_mappings" => none(&["srvname", "usename"])
+            .oid("umid", 0)
+            .oid("umuser", 0)
+            .no_texts("umoptions"),
         "pg_cursors" => none(&["name", "statement"]),
         "pg_timezone_names" => none(&["name", "abbrev"]).bool("is_dst", false),
         "pg_locks" => none(&["locktype", "mode", "transactionid", "virtualtransaction"])
@@ -89,17 +107,26 @@ pub(super) async fn table(served: &Served, name: &str) -> Result<Option<Arc<dyn 
             .oid("relation", 0)
             .int("pid", 0)
             .bool("granted", true),
-        "pg_stat_activity" => none(&["datname", "usename", "application_name", "state", "query", "backend_type"])
-            .oid("datid", 0)
-            .int("pid", 0)
-            .oid("usesysid", 0),
+        "pg_stat_activity" => none(&[
+            "datname",
+            "usename",
+            "application_name",
+            "state",
+            "query",
+            "backend_type",
+        ])
+        .oid("datid", 0)
+        .int("pid", 0)
+        .oid("usesysid", 0),
         _ => return Ok(None),
     };
     sheet.table().map(Some)
 }
 
 fn none(texts: &[&str]) -> Sheet {
-    texts.iter().fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
+    texts
+        .iter()
+        .fold(Sheet::of(0), |sheet, name| sheet.no_text(name))
 }
 
 /// The library's `pg_type`, with receive functions by oid.
@@ -118,14 +145,20 @@ pub(super) fn pg_type(library: &PgCatalogStaticTables) -> Result<RecordBatch> {
         .filter_map(|(name, oid)| Some((name?, oid?)))
         .collect();
     let received = column(&types, "typreceive", &DataType::Utf8)?;
-    let received: Int32Array =
-        received.as_string::<i32>().iter().map(|name| Some(name.and_then(|name| known.get(name).copied()).unwrap_or(0))).collect();
+    let received: Int32Array = received
+        .as_string::<i32>()
+        .iter()
+        .map(|name| Some(name.and_then(|name| known.get(name).copied()).unwrap_or(0)))
+        .collect();
     let at = types.schema().index_of("typreceive")?;
     let mut fields: Vec<FieldRef> = types.schema().fields().iter().cloned().collect();
     fields[at] = Arc::new(oid_field("typreceive", kind::REGPROC, true));
     let mut columns = types.columns().to_vec();
     columns[at] = Arc::new(received);
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
 /// Text is compared byte by byte. Releases name the locale's column differently; clients go by the release they know.
@@ -148,25 +181,67 @@ fn pg_collation() -> Sheet {
 
 /// There are no constraints; tools join their columns all the same.
 fn pg_constraint() -> Sheet {
-    let texts = ["conname", "contype", "confupdtype", "confdeltype", "confmatchtype", "conbin"];
-    let oids = ["oid", "connamespace", "conrelid", "contypid", "conindid", "conparentid", "confrelid"];
-    let flags =
-        ["condeferrable", "condeferred", "convalidated", "conenforced", "conislocal", "connoinherit", "conperiod"];
-    let sheet = oids.iter().fold(none(&texts), |sheet, name| sheet.oid(name, 0));
-    let sheet = flags.iter().fold(sheet, |sheet, name| sheet.bool(name, false)).short("coninhcount", 0);
+    let texts = [
+        "conname",
+        "contype",
+        "confupdtype",
+        "confdeltype",
+        "confmatchtype",
+        "conbin",
+    ];
+    let oids = [
+        "oid",
+        "connamespace",
+        "conrelid",
+        "contypid",
+        "conindid",
+        "conparentid",
+        "confrelid",
+    ];
+    let flags = [
+        "condeferrable",
+        "condeferred",
+        "convalidated",
+        "conenforced",
+        "conislocal",
+        "connoinherit",
+        "conperiod",
+    ];
+    let sheet = oids
+        .iter()
+        .fold(none(&texts), |sheet, name| sheet.oid(name, 0));
+    let sheet = flags
+        .iter()
+        .fold(sheet, |sheet, name| sheet.bool(name, false))
+        .short("coninhcount", 0);
     let keys = ["conkey", "confkey", "confdelsetcols"];
-    let sheet = keys.iter().fold(sheet, |sheet, name| sheet.no_numbers(name, &DataType::Int16));
+    let sheet = keys.iter().fold(sheet, |sheet, name| {
+        sheet.no_numbers(name, &DataType::Int16)
+    });
     let operators = ["conpfeqop", "conppeqop", "conffeqop", "conexclop"];
-    operators.iter().fold(sheet, |sheet, name| sheet.no_numbers(name, &DataType::Int32))
+    operators.iter().fold(sheet, |sheet, name| {
+        sheet.no_numbers(name, &DataType::Int32)
+    })
 }
 
 /// There are no indexes.
 fn pg_index() -> Sheet {
     let flags = [
-        "indisunique", "indnullsnotdistinct", "indisprimary", "indisexclusion", "indimmediate", "indisclustered",
-        "indisvalid", "indcheckxmin", "indisready", "indislive", "indisreplident",
+        "indisunique",
+        "indnullsnotdistinct",
+        "indisprimary",
+        "indisexclusion",
+        "indimmediate",
+        "indisclustered",
+        "indisvalid",
+        "indcheckxmin",
+        "indisready",
+        "indislive",
+        "indisreplident",
     ];
-    let sheet = none(&["indexprs", "indpred"]).oid("indexrelid", 0).oid("indrelid", 0);
+    let sheet = none(&["indexprs", "indpred"])
+        .oid("indexrelid", 0)
+        .oid("indrelid", 0);
     let sheet = sheet.short("indnatts", 0).short("indnkeyatts", 0);
     flags
         .iter()
@@ -197,7 +272,11 @@ fn pg_class(snapshot: &Snapshot) -> Sheet {
         .bool("relisshared", false)
         .text("relpersistence", "p")
         .texts("relkind", all.iter().map(|(_, r)| Some(r.kind)))
-        .shorts("relnatts", all.iter().map(|(_, r)| i16::try_from(r.columns.len()).unwrap_or(i16::MAX)))
+        .shorts(
+            "relnatts",
+            all.iter()
+                .map(|(_, r)| i16::try_from(r.columns.len()).unwrap_or(i16::MAX)),
+        )
         .short("relchecks", 0)
         .bool("relhasrules", false)
         .bool("relhastriggers", false)
@@ -227,19 +306,44 @@ fn pg_attribute(snapshot: &Snapshot) -> Sheet {
     let varies = |kind: &Type| shape::size(kind) < 0;
     Sheet::of(all.len())
         .oids("attrelid", all.iter().map(|(oid, ..)| *oid))
-        .texts("attname", all.iter().map(|(_, _, field, _)| Some(field.name())))
-        .oids("atttypid", all.iter().map(|(.., kind)| kind.oid().cast_signed()))
+        .texts(
+            "attname",
+            all.iter().map(|(_, _, field, _)| Some(field.name())),
+        )
+        .oids(
+            "atttypid",
+            all.iter().map(|(.., kind)| kind.oid().cast_signed()),
+        )
         .int("attstattarget", -1)
         .shorts("attlen", all.iter().map(|(.., kind)| shape::size(kind)))
-        .shorts("attnum", all.iter().map(|(_, at, ..)| i16::try_from(*at).unwrap_or(i16::MAX)))
-        .ints("attndims", all.iter().map(|(.., kind)| Some(i32::from(kind.name().starts_with('_')))))
+        .shorts(
+            "attnum",
+            all.iter()
+                .map(|(_, at, ..)| i16::try_from(*at).unwrap_or(i16::MAX)),
+        )
+        .ints(
+            "attndims",
+            all.iter()
+                .map(|(.., kind)| Some(i32::from(kind.name().starts_with('_')))),
+        )
         .int("attcacheoff", -1)
-        .ints("atttypmod", all.iter().map(|(_, _, field, _)| Some(shape::modifier(field.data_type()))))
+        .ints(
+            "atttypmod",
+            all.iter()
+                .map(|(_, _, field, _)| Some(shape::modifier(field.data_type()))),
+        )
         .bools("attbyval", all.iter().map(|(.., kind)| !varies(kind)))
         .text("attalign", "i")
-        .texts("attstorage", all.iter().map(|(.., kind)| Some(if varies(kind) { "x" } else { "p" })))
+        .texts(
+            "attstorage",
+            all.iter()
+                .map(|(.., kind)| Some(if varies(kind) { "x" } else { "p" })),
+        )
         .text("attcompression", "")
-        .bools("attnotnull", all.iter().map(|(_, _, field, _)| !field.is_nullable()))
+        .bools(
+            "attnotnull",
+            all.iter().map(|(_, _, field, _)| !field.is_nullable()),
+        )
         .bool("atthasdef", false)
         .bool("atthasmissing", false)
         .text("attidentity", "")
@@ -278,10 +382,17 @@ fn pg_namespace(snapshot: &Snapshot) -> Sheet {
 fn pg_description(snapshot: &Snapshot) -> Sheet {
     let mut all: Vec<(i32, i32, String)> = Vec::new();
     for (_, relation) in snapshot.relations() {
-        all.extend(relation.comment.iter().map(|comment| (relation.oid, 0, comment.clone())));
+        all.extend(
+            relation
+                .comment
+                .iter()
+                .map(|comment| (relation.oid, 0, comment.clone())),
+        );
         for (at, field) in relation.columns.iter().enumerate() {
             let number = i32::try_from(at + 1).unwrap_or(i32::MAX);
-            all.extend(snapshot::comment(field).map(|comment| (relation.oid, number, comment.clone())));
+            all.extend(
+                snapshot::comment(field).map(|comment| (relation.oid, number, comment.clone())),
+            );
         }
     }
     Sheet::of(all.len())
@@ -292,7 +403,10 @@ fn pg_description(snapshot: &Snapshot) -> Sheet {
 }
 
 fn pg_tables(snapshot: &Snapshot) -> Sheet {
-    let all: Vec<_> = snapshot.relations().filter(|(_, relation)| relation.kind == "r").collect();
+    let all: Vec<_> = snapshot
+        .relations()
+        .filter(|(_, relation)| relation.kind == "r")
+        .collect();
     Sheet::of(all.len())
         .texts("schemaname", all.iter().map(|(s, _)| Some(&s.name)))
         .texts("tablename", all.iter().map(|(_, r)| Some(&r.name)))
@@ -305,20 +419,43 @@ fn pg_tables(snapshot: &Snapshot) -> Sheet {
 }
 
 fn stat_tables(snapshot: &Snapshot) -> Sheet {
-    let all: Vec<_> = snapshot.relations().filter(|(schema, _)| !schema.is_system()).collect();
+    let all: Vec<_> = snapshot
+        .relations()
+        .filter(|(schema, _)| !schema.is_system())
+        .collect();
     let moment = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
     let sheet = Sheet::of(all.len())
         .oids("relid", all.iter().map(|(_, r)| r.oid))
         .texts("schemaname", all.iter().map(|(s, _)| Some(&s.name)))
         .texts("relname", all.iter().map(|(_, r)| Some(&r.name)));
     let counts = [
-        "seq_scan", "seq_tup_read", "idx_scan", "idx_tup_fetch", "n_tup_ins", "n_tup_upd", "n_tup_del", "n_live_tup",
-        "n_dead_tup", "heap_blks_read", "heap_blks_hit", "idx_blks_read", "idx_blks_hit", "vacuum_count",
+        "seq_scan",
+        "seq_tup_read",
+        "idx_scan",
+        "idx_tup_fetch",
+        "n_tup_ins",
+        "n_tup_upd",
+        "n_tup_del",
+        "n_live_tup",
+        "n_dead_tup",
+        "heap_blks_read",
+        "heap_blks_hit",
+        "idx_blks_read",
+        "idx_blks_hit",
+        "vacuum_count",
         "analyze_count",
     ];
     let sheet = counts.iter().fold(sheet, |sheet, name| sheet.long(name, 0));
-    let moments = ["last_seq_scan", "last_vacuum", "last_autovacuum", "last_analyze", "last_autoanalyze"];
-    moments.iter().fold(sheet, |sheet, name| sheet.null(name, &moment))
+    let moments = [
+        "last_seq_scan",
+        "last_vacuum",
+        "last_autovacuum",
+        "last_analyze",
+        "last_autoanalyze",
+    ];
+    moments
+        .iter()
+        .fold(sheet, |sheet, name| sheet.null(name, &moment))
 }
 
 fn pg_database(served: &Served) -> Sheet {
@@ -347,8 +484,14 @@ fn pg_database(served: &Served) -> Sheet {
 /// The owner, who cannot log in, and the users, who can. No password is ever shown.
 fn roles(served: &Served) -> Sheet {
     let users = &served.0.roles;
-    let names: Vec<&str> = std::iter::once("pejl").chain(users.iter().map(String::as_str)).collect();
-    let login = names.iter().enumerate().map(|(at, _)| at > 0).collect::<Vec<_>>();
+    let names: Vec<&str> = std::iter::once("pejl")
+        .chain(users.iter().map(String::as_str))
+        .collect();
+    let login = names
+        .iter()
+        .enumerate()
+        .map(|(at, _)| at > 0)
+        .collect::<Vec<_>>();
     let oids: Vec<i32> = (0..).take(names.len()).map(role_oid).collect();
     let moment = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
     Sheet::of(names.len())
@@ -383,7 +526,11 @@ pub(super) fn role_named(served: &Served, oid: i32) -> Option<String> {
     if oid == OWNER {
         return Some("pejl".into());
     }
-    served.0.roles.get(usize::try_from(oid - 16_001).ok()?).cloned()
+    served
+        .0
+        .roles
+        .get(usize::try_from(oid - 16_001).ok()?)
+        .cloned()
 }
 
 fn pg_settings(served: &Served) -> Sheet {
@@ -393,7 +540,14 @@ fn pg_settings(served: &Served) -> Sheet {
         .texts("setting", all.values().map(Some))
         .texts("reset_val", all.values().map(Some))
         .texts("boot_val", all.values().map(Some));
-    let unknown = ["unit", "extra_desc", "min_val", "max_val", "enumvals", "sourcefile"];
+    let unknown = [
+        "unit",
+        "extra_desc",
+        "min_val",
+        "max_val",
+        "enumvals",
+        "sourcefile",
+    ];
     unknown
         .iter()
         .fold(sheet, |sheet, name| sheet.no_text(name))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    new_null_array,
+    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemTable, TableProvider};
@@ -20,7 +20,11 @@ pub(crate) struct Sheet {
 
 impl Sheet {
     pub(crate) fn of(rows: usize) -> Sheet {
-        Sheet { rows, fields: Vec::new(), arrays: Vec::new() }
+        Sheet {
+            rows,
+            fields: Vec::new(),
+            arrays: Vec::new(),
+        }
     }
 
     fn with(mut self, field: Field, array: ArrayRef) -> Sheet {
@@ -40,7 +44,11 @@ impl Sheet {
         self.oids(name, std::iter::repeat_n(value, rows))
     }
 
-    pub(crate) fn texts<T: AsRef<str>>(self, name: &str, values: impl IntoIterator<Item = Option<T>>) -> Sheet {
+    pub(crate) fn texts<T: AsRef<str>>(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = Option<T>>,
+    ) -> Sheet {
         let array = values.into_iter().collect::<StringArray>();
         self.with(Field::new(name, DataType::Utf8, true), Arc::new(array))
     }
@@ -105,14 +113,20 @@ impl Sheet {
     pub(crate) fn no_texts(self, name: &str) -> Sheet {
         let item = Arc::new(Field::new("item", DataType::Utf8, true));
         let array = ListArray::new_null(Arc::clone(&item), self.rows);
-        self.with(Field::new(name, DataType::List(item), true), Arc::new(array))
+        self.with(
+            Field::new(name, DataType::List(item), true),
+            Arc::new(array),
+        )
     }
 
     /// Null arrays of numbers.
     pub(crate) fn no_numbers(self, name: &str, kind: &DataType) -> Sheet {
         let item = Arc::new(Field::new("item", kind.clone(), true));
         let array = ListArray::new_null(Arc::clone(&item), self.rows);
-        self.with(Field::new(name, DataType::List(item), true), Arc::new(array))
+        self.with(
+            Field::new(name, DataType::List(item), true),
+            Arc::new(array),
+        )
     }
 
     pub(crate) fn table(self) -> Result<Arc<dyn TableProvider>> {

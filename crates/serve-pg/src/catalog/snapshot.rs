@@ -87,7 +87,11 @@ impl Snapshot {
                     columns: Vec::new(),
                 })
                 .collect();
-            schemas.push(Namespace { oid: oids.of(&name, ""), name, relations });
+            schemas.push(Namespace {
+                oid: oids.of(&name, ""),
+                name,
+                relations,
+            });
         }
         // pg_catalog is looked into first, as in PostgreSQL, and needs no mention in the path.
         for wanted in std::iter::once(PG_CATALOG).chain(path.iter().map(String::as_str)) {
@@ -103,12 +107,22 @@ impl Snapshot {
     /// Everything; a table that cannot be opened is listed without columns, so that one bad table hides no other.
     pub(super) async fn full(served: &Served) -> Snapshot {
         let mut snapshot = Snapshot::names(served);
-        for schema in snapshot.schemas.iter_mut().filter(|schema| !schema.is_system()) {
-            let Some(provider) = served.schema(&schema.name) else { continue };
+        for schema in snapshot
+            .schemas
+            .iter_mut()
+            .filter(|schema| !schema.is_system())
+        {
+            let Some(provider) = served.schema(&schema.name) else {
+                continue;
+            };
             for relation in &mut schema.relations {
                 match provider.table(&relation.name).await {
                     Ok(Some(table)) => {
-                        relation.kind = if table.table_type() == TableType::View { "v" } else { "r" };
+                        relation.kind = if table.table_type() == TableType::View {
+                            "v"
+                        } else {
+                            "r"
+                        };
                         relation.comment = comment_of(&table.schema());
                         relation.columns = table.schema().fields().iter().cloned().collect();
                     }
@@ -124,16 +138,28 @@ impl Snapshot {
 
     pub(super) fn relation(&self, schema: &str, table: &str) -> Option<i32> {
         let schema = self.schemas.iter().find(|known| known.name == schema)?;
-        schema.relations.iter().find(|relation| relation.name == table).map(|relation| relation.oid)
+        schema
+            .relations
+            .iter()
+            .find(|relation| relation.name == table)
+            .map(|relation| relation.oid)
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<i32> {
-        self.schemas.iter().find(|schema| schema.name == name).map(|schema| schema.oid)
+        self.schemas
+            .iter()
+            .find(|schema| schema.name == name)
+            .map(|schema| schema.oid)
     }
 
     /// All relations with their schemas.
     pub(super) fn relations(&self) -> impl Iterator<Item = (&Namespace, &Relation)> {
-        self.schemas.iter().flat_map(|schema| schema.relations.iter().map(move |relation| (schema, relation)))
+        self.schemas.iter().flat_map(|schema| {
+            schema
+                .relations
+                .iter()
+                .map(move |relation| (schema, relation))
+        })
     }
 
     pub(super) fn by_oid(&self, oid: i32) -> Option<(&Namespace, &Relation)> {
@@ -147,7 +173,9 @@ pub(super) fn comment(field: &FieldRef) -> Option<&String> {
 }
 
 fn comment_of(schema: &SchemaRef) -> Option<String> {
-    COMMENTS.iter().find_map(|key| schema.metadata().get(*key).cloned())
+    COMMENTS
+        .iter()
+        .find_map(|key| schema.metadata().get(*key).cloned())
 }
 
 /// Gives out oids: fixed ones, else a hash of the name, else the next free number after it.
@@ -170,7 +198,9 @@ impl Oids {
 /// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>) of schema and table, above PostgreSQL's own oids and below 2^30.
 fn hashed(schema: &str, table: &str) -> i32 {
     let bytes = schema.bytes().chain([0]).chain(table.bytes());
-    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     (FIRST_USER_OID + hash % ((1 << 30) - FIRST_USER_OID)).cast_signed()
 }
 

@@ -6,11 +6,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause,
-    ObjectName, Query, Statement, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause, Query, Statement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use pgwire::error::{PgWireError, PgWireResult};
 
+use super::tools::call;
 use crate::sqlstate;
 
 /// Longest first, so that `HH24` is not read as `HH` and `24`.
@@ -54,7 +55,9 @@ impl VisitorMut for Rewrite {
     type Break = PgWireError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<PgWireError> {
-        let Some(fetch) = query.fetch.take() else { return ControlFlow::Continue(()) };
+        let Some(fetch) = query.fetch.take() else {
+            return ControlFlow::Continue(());
+        };
         if fetch.percent || fetch.with_ties {
             let told = "FETCH FIRST with PERCENT or WITH TIES is not supported; use LIMIT";
             return ControlFlow::Break(sqlstate::error("0A000", told));
@@ -62,28 +65,52 @@ impl VisitorMut for Rewrite {
         let one = || Expr::Value(Value::Number("1".into(), false).with_empty_span());
         let wanted = Some(fetch.quantity.unwrap_or_else(one));
         query.limit_clause = Some(match query.limit_clause.take() {
-            Some(LimitClause::LimitOffset { offset, limit_by, .. }) => {
-                LimitClause::LimitOffset { limit: wanted, offset, limit_by }
-            }
-            _ => LimitClause::LimitOffset { limit: wanted, offset: None, limit_by: Vec::new() },
+            Some(LimitClause::LimitOffset {
+                offset, limit_by, ..
+            }) => LimitClause::LimitOffset {
+                limit: wanted,
+                offset,
+                limit_by,
+            },
+            _ => LimitClause::LimitOffset {
+                limit: wanted,
+                offset: None,
+                limit_by: Vec::new(),
+            },
         });
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PgWireError> {
-        if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr
+        if let Expr::Like {
+            pattern,
+            escape_char,
+            ..
+        }
+        | Expr::ILike {
+            pattern,
+            escape_char,
+            ..
+        } = expr
             && let Some(escape) = escape_char.take_if(|escape| escape.value != quoted("\\").value)
         {
             // DataFusion escapes with a backslash only.
-            **pattern = replaced(replaced((**pattern).clone(), quoted("\\"), "\\\\"), escape, "\\");
+            **pattern = replaced(
+                replaced((**pattern).clone(), quoted("\\"), "\\\\"),
+                escape,
+                "\\",
+            );
         }
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let Expr::Function(function) = expr else {
+            return ControlFlow::Continue(());
+        };
         let name = function.name.to_string().to_lowercase();
         if !["to_char", "to_date", "to_timestamp"].contains(&name.as_str()) {
             return ControlFlow::Continue(());
         }
         if let FunctionArguments::List(list) = &mut function.args
-            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) = list.args.get_mut(1)
+            && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(pattern)))) =
+                list.args.get_mut(1)
             && let Value::SingleQuotedString(text) = &mut pattern.value
             && !text.contains('%')
         {
@@ -92,7 +119,11 @@ impl VisitorMut for Rewrite {
                 None => {
                     let told = format!("{name} does not know the pattern \"{text}\"");
                     let hint = "dates and times only: YYYY, MM, DD, HH24, MI, SS, Q, IW, IYYY and their like";
-                    return ControlFlow::Break(sqlstate::with_hint("0A000", told, Some(hint.into())));
+                    return ControlFlow::Break(sqlstate::with_hint(
+                        "0A000",
+                        told,
+                        Some(hint.into()),
+                    ));
                 }
             }
         }
@@ -106,18 +137,10 @@ fn quoted(text: &str) -> ValueWithSpan {
 
 /// `replace(text, from, to)`.
 fn replaced(text: Expr, from: ValueWithSpan, to: &str) -> Expr {
-    let args = [text, Expr::Value(from), Expr::Value(quoted(to))];
-    let args = args.map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).to_vec();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("replace")]),
-        args: FunctionArguments::List(FunctionArgumentList { args, duplicate_treatment: None, clauses: Vec::new() }),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    call(
+        "replace",
+        vec![text, Expr::Value(from), Expr::Value(quoted(to))],
+    )
 }
 
 fn translated(pattern: &str) -> Option<String> {

@@ -14,11 +14,20 @@ const EPOCH_DAYS: i64 = 10_957;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
 /// The value of parameter `at` (from 1) as a literal of its type.
-pub(crate) fn literal(at: usize, kind: &Type, binary: bool, bytes: Option<&[u8]>) -> PgWireResult<Expr> {
+pub(crate) fn literal(
+    at: usize,
+    kind: &Type,
+    binary: bool,
+    bytes: Option<&[u8]>,
+) -> PgWireResult<Expr> {
     let Some(bytes) = bytes else {
         return Ok(null_of(kind));
     };
-    let value = if binary { from_binary(kind, bytes) } else { from_text(kind, bytes) };
+    let value = if binary {
+        from_binary(kind, bytes)
+    } else {
+        from_text(kind, bytes)
+    };
     value.ok_or_else(|| unreadable(at, kind, binary))
 }
 
@@ -26,7 +35,10 @@ fn unreadable(at: usize, kind: &Type, binary: bool) -> PgWireError {
     let form = if binary { "binary" } else { "text" };
     sqlstate::error(
         if binary { "22P03" } else { "22P02" },
-        format!("parameter ${at} is not a valid {} in {form} form", kind.name()),
+        format!(
+            "parameter ${at} is not a valid {} in {form} form",
+            kind.name()
+        ),
     )
 }
 
@@ -60,7 +72,15 @@ fn from_text(kind: &Type, bytes: &[u8]) -> Option<Expr> {
             None => bytes.to_vec(),
         }),
         // A date with a time is a common way to give a day.
-        Type::DATE => cast(text(given.get(..10).filter(|_| given.as_bytes().get(10) == Some(&b' ')).unwrap_or(given)), kind),
+        Type::DATE => cast(
+            text(
+                given
+                    .get(..10)
+                    .filter(|_| given.as_bytes().get(10) == Some(&b' '))
+                    .unwrap_or(given),
+            ),
+            kind,
+        ),
         _ => cast(text(given), kind),
     })
 }
@@ -71,17 +91,50 @@ fn from_binary(kind: &Type, bytes: &[u8]) -> Option<Expr> {
     }
     Some(match *kind {
         Type::BOOL => boolean(*bytes.first()? != 0),
-        Type::INT2 => cast(text(i16::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
-        Type::INT4 => cast(text(i32::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
-        Type::OID => cast(text(u32::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
-        Type::INT8 => cast(text(i64::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
-        Type::FLOAT4 => cast(text(f32::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
-        Type::FLOAT8 => cast(text(f64::from_be_bytes(bytes.try_into().ok()?).to_string()), kind),
+        Type::INT2 => cast(
+            text(i16::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
+        Type::INT4 => cast(
+            text(i32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
+        Type::OID => cast(
+            text(u32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
+        Type::INT8 => cast(
+            text(i64::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
+        Type::FLOAT4 => cast(
+            text(f32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
+        Type::FLOAT8 => cast(
+            text(f64::from_be_bytes(bytes.try_into().ok()?).to_string()),
+            kind,
+        ),
         Type::NUMERIC => numeric(&numeric_digits(bytes)?)?,
-        Type::DATE => cast(text(day(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))?), kind),
-        Type::TIME => cast(text(time_of_day(i64::from_be_bytes(bytes.try_into().ok()?))), kind),
-        Type::TIMESTAMP => cast(text(moment(i64::from_be_bytes(bytes.try_into().ok()?))?), kind),
-        Type::TIMESTAMPTZ => cast(text(format!("{}Z", moment(i64::from_be_bytes(bytes.try_into().ok()?))?)), kind),
+        Type::DATE => cast(
+            text(day(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))?),
+            kind,
+        ),
+        Type::TIME => cast(
+            text(time_of_day(i64::from_be_bytes(bytes.try_into().ok()?))),
+            kind,
+        ),
+        Type::TIMESTAMP => cast(
+            text(moment(i64::from_be_bytes(bytes.try_into().ok()?))?),
+            kind,
+        ),
+        Type::TIMESTAMPTZ => cast(
+            text(format!(
+                "{}Z",
+                moment(i64::from_be_bytes(bytes.try_into().ok()?))?
+            )),
+            kind,
+        ),
         Type::INTERVAL => {
             let (micros, rest) = bytes.split_first_chunk::<8>()?;
             let (days, months) = rest.split_first_chunk::<4>()?;
@@ -90,7 +143,12 @@ fn from_binary(kind: &Type, bytes: &[u8]) -> Option<Expr> {
             let months = i32::from_be_bytes(months.try_into().ok()?);
             let (seconds, fraction) = (micros / 1_000_000, (micros % 1_000_000).abs());
             let sign = if micros < 0 && seconds == 0 { "-" } else { "" };
-            cast(text(format!("{months} months {days} days {sign}{seconds}.{fraction:06} seconds")), kind)
+            cast(
+                text(format!(
+                    "{months} months {days} days {sign}{seconds}.{fraction:06} seconds"
+                )),
+                kind,
+            )
         }
         Type::BYTEA => hex(bytes),
         Type::UUID => text(uuid(bytes.try_into().ok()?)),
@@ -104,13 +162,18 @@ fn boolean(value: bool) -> Expr {
 }
 
 fn hex(bytes: &[u8]) -> Expr {
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits = bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
     Expr::Value(Value::HexStringLiteral(digits).with_empty_span())
 }
 
 fn unhex(digits: &str) -> Option<Vec<u8>> {
     let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 /// A number with exactly the digits it came with: `CAST('1.50' AS NUMERIC(3, 2))`.
@@ -121,7 +184,12 @@ fn numeric(given: &str) -> Option<Expr> {
     }
     let plain = given.strip_prefix(['+', '-']).unwrap_or(given);
     let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
-    if (whole.is_empty() && fraction.is_empty()) || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if (whole.is_empty() && fraction.is_empty())
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit())
+    {
         let _scientific: f64 = given.parse().ok()?;
         return Some(cast(text(given), &Type::NUMERIC));
     }
@@ -130,14 +198,32 @@ fn numeric(given: &str) -> Option<Expr> {
     if precision > 38 {
         return None;
     }
-    let data_type = DataType::Numeric(ExactNumberInfo::PrecisionAndScale(precision, i64::try_from(scale).ok()?));
-    Some(Expr::Cast { kind: CastKind::Cast, expr: Box::new(text(given)), data_type, array: false, format: None })
+    let data_type = DataType::Numeric(ExactNumberInfo::PrecisionAndScale(
+        precision,
+        i64::try_from(scale).ok()?,
+    ));
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(text(given)),
+        data_type,
+        array: false,
+        format: None,
+    })
 }
 
 /// Base-10000 digits as decimal text.
 fn numeric_digits(bytes: &[u8]) -> Option<String> {
-    let word = |at: usize| -> Option<u16> { Some(u16::from_be_bytes(bytes.get(at * 2..at * 2 + 2)?.try_into().ok()?)) };
-    let (count, weight, sign, scale) = (word(0)?, word(1)?.cast_signed(), word(2)?, usize::from(word(3)?));
+    let word = |at: usize| -> Option<u16> {
+        Some(u16::from_be_bytes(
+            bytes.get(at * 2..at * 2 + 2)?.try_into().ok()?,
+        ))
+    };
+    let (count, weight, sign, scale) = (
+        word(0)?,
+        word(1)?.cast_signed(),
+        word(2)?,
+        usize::from(word(3)?),
+    );
     if sign == 0xC000 {
         return Some("NaN".into());
     }
@@ -167,7 +253,9 @@ fn numeric_digits(bytes: &[u8]) -> Option<String> {
 /// ISO date of a day counted from 2000-01-01.
 fn day(days: i64) -> Option<String> {
     let (year, month, day) = civil(days + EPOCH_DAYS);
-    (0..=9999).contains(&year).then(|| format!("{year:04}-{month:02}-{day:02}"))
+    (0..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}-{month:02}-{day:02}"))
 }
 
 /// Year, month and day of a day counted from 1970-01-01.
@@ -181,22 +269,46 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn time_of_day(micros: i64) -> String {
     let seconds = micros / 1_000_000;
-    format!("{:02}:{:02}:{:02}.{:06}", seconds / 3600, seconds / 60 % 60, seconds % 60, micros % 1_000_000)
+    format!(
+        "{:02}:{:02}:{:02}.{:06}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        micros % 1_000_000
+    )
 }
 
 fn moment(micros: i64) -> Option<String> {
-    Some(format!("{}T{}", day(micros.div_euclid(MICROS_A_DAY))?, time_of_day(micros.rem_euclid(MICROS_A_DAY))))
+    Some(format!(
+        "{}T{}",
+        day(micros.div_euclid(MICROS_A_DAY))?,
+        time_of_day(micros.rem_euclid(MICROS_A_DAY))
+    ))
 }
 
 fn uuid(bytes: [u8; 16]) -> String {
-    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let hex = bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 fn binary_items(kind: &Type, bytes: &[u8]) -> Option<Vec<Expr>> {
@@ -234,7 +346,11 @@ fn array_items(given: &str) -> Option<Vec<Option<String>>> {
     let (mut quoted, mut inside) = (false, false);
     let mut chars = inner.chars();
     let mut finish = |item: &mut String, quoted: &mut bool| {
-        let value = if *quoted { std::mem::take(item) } else { std::mem::take(item).trim().to_owned() };
+        let value = if *quoted {
+            std::mem::take(item)
+        } else {
+            std::mem::take(item).trim().to_owned()
+        };
         items.push((*quoted || !value.eq_ignore_ascii_case("null")).then_some(value));
         *quoted = false;
     };
@@ -267,26 +383,49 @@ mod tests {
     }
 
     fn plain(kind: &Type, value: &str) -> String {
-        literal(1, kind, false, Some(value.as_bytes())).unwrap().to_string()
+        literal(1, kind, false, Some(value.as_bytes()))
+            .unwrap()
+            .to_string()
     }
 
     #[test]
     fn binary_values_become_literals() {
-        assert_eq!(binary(&Type::INT4, &(-7_i32).to_be_bytes()), "CAST('-7' AS INTEGER)");
-        assert_eq!(binary(&Type::DATE, &0_i32.to_be_bytes()), "CAST('2000-01-01' AS DATE)");
-        assert_eq!(binary(&Type::DATE, &(-1_i32).to_be_bytes()), "CAST('1999-12-31' AS DATE)");
-        assert_eq!(binary(&Type::DATE, &2_921_939_i32.to_be_bytes()), "CAST('9999-12-31' AS DATE)");
+        assert_eq!(
+            binary(&Type::INT4, &(-7_i32).to_be_bytes()),
+            "CAST('-7' AS INTEGER)"
+        );
+        assert_eq!(
+            binary(&Type::DATE, &0_i32.to_be_bytes()),
+            "CAST('2000-01-01' AS DATE)"
+        );
+        assert_eq!(
+            binary(&Type::DATE, &(-1_i32).to_be_bytes()),
+            "CAST('1999-12-31' AS DATE)"
+        );
+        assert_eq!(
+            binary(&Type::DATE, &2_921_939_i32.to_be_bytes()),
+            "CAST('9999-12-31' AS DATE)"
+        );
         assert_eq!(
             binary(&Type::TIMESTAMPTZ, &(-1_i64).to_be_bytes()),
             "CAST('1999-12-31T23:59:59.999999Z' AS TIMESTAMP(6) WITH TIME ZONE)"
         );
         // 12345.6780, as numeric_send writes it: digits 1 2345 6780, weight 1, scale 4
         let number = [0, 3, 0, 1, 0, 0, 0, 4, 0, 1, 9, 41, 26, 124];
-        assert_eq!(binary(&Type::NUMERIC, &number), "CAST('12345.6780' AS NUMERIC(9,4))");
+        assert_eq!(
+            binary(&Type::NUMERIC, &number),
+            "CAST('12345.6780' AS NUMERIC(9,4))"
+        );
         // -0.05: digits 500, weight -1, scale 2
         let number = [0, 1, 0xff, 0xff, 0x40, 0, 0, 2, 1, 0xf4];
-        assert_eq!(binary(&Type::NUMERIC, &number), "CAST('-0.05' AS NUMERIC(2,2))");
-        let ints = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 21, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 255, 255, 255, 255];
+        assert_eq!(
+            binary(&Type::NUMERIC, &number),
+            "CAST('-0.05' AS NUMERIC(2,2))"
+        );
+        let ints = [
+            0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 21, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 255,
+            255, 255, 255,
+        ];
         assert_eq!(
             binary(&Type::INT2_ARRAY, &ints),
             "CAST(ARRAY[CAST('5' AS SMALLINT), CAST(NULL AS SMALLINT)] AS SMALLINT[])"
@@ -297,16 +436,30 @@ mod tests {
     fn text_values_become_literals() {
         assert_eq!(plain(&Type::TEXT, "it's"), "'it''s'");
         assert_eq!(plain(&Type::BOOL, "t"), "true");
-        assert_eq!(plain(&Type::NUMERIC, "-10.50"), "CAST('-10.50' AS NUMERIC(4,2))");
-        assert_eq!(plain(&Type::TEXT_ARRAY, r#"{a,"b,\"c",NULL,"NULL"}"#), "CAST(ARRAY['a', 'b,\"c', NULL, 'NULL'] AS TEXT[])");
+        assert_eq!(
+            plain(&Type::NUMERIC, "-10.50"),
+            "CAST('-10.50' AS NUMERIC(4,2))"
+        );
+        assert_eq!(
+            plain(&Type::TEXT_ARRAY, r#"{a,"b,\"c",NULL,"NULL"}"#),
+            "CAST(ARRAY['a', 'b,\"c', NULL, 'NULL'] AS TEXT[])"
+        );
         assert_eq!(plain(&Type::INT4_ARRAY, "{}"), "CAST(ARRAY[] AS INTEGER[])");
-        assert_eq!(literal(1, &Type::DATE, false, None).unwrap().to_string(), "CAST(NULL AS DATE)");
+        assert_eq!(
+            literal(1, &Type::DATE, false, None).unwrap().to_string(),
+            "CAST(NULL AS DATE)"
+        );
     }
 
     #[test]
     fn what_is_not_of_its_type_is_refused_without_showing_it() {
-        let told = literal(2, &Type::INT4, false, Some(b"0101701234x")).unwrap_err().to_string();
-        assert!(told.contains("parameter $2 is not a valid int4 in text form"), "{told}");
+        let told = literal(2, &Type::INT4, false, Some(b"0101701234x"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("parameter $2 is not a valid int4 in text form"),
+            "{told}"
+        );
         assert!(!told.contains("0101701234"), "{told}");
         literal(1, &Type::INT4, true, Some(&[1, 2])).unwrap_err();
         literal(1, &Type::NUMERIC, false, Some(b"1e")).unwrap_err();

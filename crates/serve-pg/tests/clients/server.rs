@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
@@ -32,19 +32,29 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> World {
-        let world = World { catalog: Arc::new(MemoryCatalogProvider::new()), running: Arc::default() };
+        let world = World {
+            catalog: Arc::new(MemoryCatalogProvider::new()),
+            running: Arc::default(),
+        };
         for schema in ["core", "mart", "raw", "ref"] {
-            world.catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new())).unwrap();
+            world
+                .catalog
+                .register_schema(schema, Arc::new(MemorySchemaProvider::new()))
+                .unwrap();
         }
         world.put("mart", "offer_overview", offers());
         world.put("core", "offer_overview", offers());
         world.put("core", "participation", participations(5));
         world.put("raw", "participation", participations(7));
         world.put("ref", "benefit", codes());
-        let endless = Endless { schema: endless_schema(), running: Arc::clone(&world.running) };
+        let endless = Endless {
+            schema: endless_schema(),
+            running: Arc::clone(&world.running),
+        };
         let table = StreamingTable::try_new(endless_schema(), vec![Arc::new(endless)]).unwrap();
         let raw = world.catalog.schema("raw").unwrap();
-        raw.register_table("endless".into(), Arc::new(table)).unwrap();
+        raw.register_table("endless".into(), Arc::new(table))
+            .unwrap();
         world
     }
 
@@ -58,11 +68,17 @@ impl World {
 
     /// Waits until no scan of `raw.endless` runs.
     pub(crate) async fn is_quiet(&self) {
-        wait_for("the query to be stopped", || self.running.load(Ordering::SeqCst) == 0).await;
+        wait_for("the query to be stopped", || {
+            self.running.load(Ordering::SeqCst) == 0
+        })
+        .await;
     }
 
     pub(crate) async fn is_busy(&self) {
-        wait_for("the query to start", || self.running.load(Ordering::SeqCst) > 0).await;
+        wait_for("the query to start", || {
+            self.running.load(Ordering::SeqCst) > 0
+        })
+        .await;
     }
 }
 
@@ -103,22 +119,39 @@ pub(crate) async fn served_with(change: impl Fn(&mut Settings)) -> Served {
     let mut settings = Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         users: vec![
-            User { name: USER.into(), password: Secret::new(PASSWORD) },
-            User { name: "other".into(), password: Secret::new("another secret") },
+            User {
+                name: USER.into(),
+                password: Secret::new(PASSWORD),
+            },
+            User {
+                name: "other".into(),
+                password: Secret::new("another secret"),
+            },
         ],
         statement_timeout: Some(Duration::from_secs(60)),
         max_connections: 20,
     };
     change(&mut settings);
     let stop = CancellationToken::new();
-    let serving = serve(Arc::new(world.clone()), settings, stop.clone()).await.unwrap();
-    Served { world, serving, stop }
+    let serving = serve(Arc::new(world.clone()), settings, stop.clone())
+        .await
+        .unwrap();
+    Served {
+        world,
+        serving,
+        stop,
+    }
 }
 
 impl Served {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.serving.addr.port()).user(USER).password(PASSWORD).dbname("pejl");
+        config
+            .host("127.0.0.1")
+            .port(self.serving.addr.port())
+            .user(USER)
+            .password(PASSWORD)
+            .dbname("pejl");
         config
     }
 
@@ -134,7 +167,10 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
 }
 
 pub(crate) fn sqlstate(error: &tokio_postgres::Error) -> String {
-    error.code().map_or_else(|| format!("no sqlstate: {error:?}"), |code| code.code().to_owned())
+    error.code().map_or_else(
+        || format!("no sqlstate: {error:?}"),
+        |code| code.code().to_owned(),
+    )
 }
 
 fn days(date: &str) -> i32 {
@@ -142,9 +178,14 @@ fn days(date: &str) -> i32 {
 }
 
 fn offers() -> RecordBatch {
-    let doc = |field: Field, text: &str| field.with_metadata([("doc".to_owned(), text.to_owned())].into());
+    let doc = |field: Field, text: &str| {
+        field.with_metadata([("doc".to_owned(), text.to_owned())].into())
+    };
     let schema = Schema::new(vec![
-        doc(Field::new("municipality_code", DataType::Int32, false), "Kommunekode"),
+        doc(
+            Field::new("municipality_code", DataType::Int32, false),
+            "Kommunekode",
+        ),
         Field::new("period", DataType::Utf8, false),
         Field::new("offer_id", DataType::Utf8, false),
         Field::new("offer_name", DataType::Utf8, true),
@@ -154,7 +195,11 @@ fn offers() -> RecordBatch {
         Field::new("suppressed", DataType::Boolean, false),
         Field::new("data_through", DataType::Date32, false),
         Field::new("built_at", timestamptz(), true),
-        Field::new("calendar", DataType::List(Arc::new(Field::new("item", DataType::Date32, true))), true),
+        Field::new(
+            "calendar",
+            DataType::List(Arc::new(Field::new("item", DataType::Date32, true))),
+            true,
+        ),
     ])
     .with_metadata([("doc".to_owned(), "Tilbud og deres effekt".to_owned())].into());
     let calendar = ListArray::from_iter_primitive::<Date32Type, _, _>(vec![
@@ -166,17 +211,31 @@ fn offers() -> RecordBatch {
         Arc::new(Int32Array::from(vec![101, 101, 751])),
         Arc::new(StringArray::from(vec!["2010H1", "2010H2", "2010H1"])),
         Arc::new(StringArray::from(vec!["o1", "o1", "o2"])),
-        Arc::new(StringArray::from(vec![Some("Jobsøgning på Ærø"), Some("Jobsøgning på Ærø"), None])),
+        Arc::new(StringArray::from(vec![
+            Some("Jobsøgning på Ærø"),
+            Some("Jobsøgning på Ærø"),
+            None,
+        ])),
         Arc::new(Int64Array::from(vec![Some(40), Some(38), None])),
         Arc::new(Float64Array::from(vec![Some(0.25), Some(1.0), None])),
         Arc::new(
-            Decimal128Array::from(vec![Some(123_450), Some(-5), None]).with_precision_and_scale(12, 2).unwrap(),
+            Decimal128Array::from(vec![Some(123_450), Some(-5), None])
+                .with_precision_and_scale(12, 2)
+                .unwrap(),
         ),
         Arc::new(BooleanArray::from(vec![false, false, true])),
-        Arc::new(Date32Array::from(vec![days("2010-06-30"), days("2010-12-31"), days("9999-12-31")])),
+        Arc::new(Date32Array::from(vec![
+            days("2010-06-30"),
+            days("2010-12-31"),
+            days("9999-12-31"),
+        ])),
         Arc::new(
-            TimestampMicrosecondArray::from(vec![Some(1_277_938_800_000_000), Some(1_277_938_800_123_456), None])
-                .with_timezone("UTC"),
+            TimestampMicrosecondArray::from(vec![
+                Some(1_277_938_800_000_000),
+                Some(1_277_938_800_123_456),
+                None,
+            ])
+            .with_timezone("UTC"),
         ),
         Arc::new(calendar),
     ];
@@ -194,7 +253,9 @@ pub(crate) fn participations(rows: i32) -> RecordBatch {
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter_values(0..rows)),
-        Arc::new(Date32Array::from_iter_values((0..rows).map(|row| days("2010-01-01") + row))),
+        Arc::new(Date32Array::from_iter_values(
+            (0..rows).map(|row| days("2010-01-01") + row),
+        )),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
@@ -204,8 +265,10 @@ fn codes() -> RecordBatch {
         Field::new("code", DataType::Utf8, false),
         Field::new("counts_as_support", DataType::Boolean, false),
     ]);
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(StringArray::from(vec!["112", "113"])), Arc::new(BooleanArray::from(vec![true, false]))];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["112", "113"])),
+        Arc::new(BooleanArray::from(vec![true, false])),
+    ];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
@@ -237,8 +300,11 @@ impl PartitionStream for Endless {
         self.running.fetch_add(1, Ordering::SeqCst);
         let running = Running(Arc::clone(&self.running));
         let schema = Arc::clone(&self.schema);
-        let batch =
-            RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(0..1000))]).unwrap();
+        let batch = RecordBatch::try_new(
+            schema,
+            vec![Arc::new(Int64Array::from_iter_values(0..1000))],
+        )
+        .unwrap();
         let stream = futures::stream::unfold(running, move |running| {
             let batch = batch.clone();
             async move {
@@ -246,6 +312,9 @@ impl PartitionStream for Endless {
                 Some((Ok(batch), running))
             }
         });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        ))
     }
 }

@@ -57,10 +57,6 @@ impl World {
         self.open_with(WarehouseSettings::default()).await
     }
 
-    async fn try_open(&self, settings: WarehouseSettings) -> Result<Warehouse> {
-        Warehouse::open(self.lake.clone(), &self.models(), settings).await
-    }
-
     async fn open_with(&self, settings: WarehouseSettings) -> Warehouse {
         self.try_open(settings).await.unwrap()
     }

@@ -1,6 +1,6 @@
 //! Small cells: which of a published total and its parts must not be shown.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, BooleanBuilder, ListBuilder},
@@ -16,6 +16,7 @@ use datafusion::{
         Documentation, PartitionEvaluator, Signature, Volatility, WindowUDFImpl,
         function::{PartitionEvaluatorArgs, WindowUDFFieldArgs},
     },
+    scalar::ScalarValue,
 };
 
 use super::scalar::{Columns, Kind, Signed, at, coerce, document, signature_text};
@@ -213,7 +214,7 @@ impl WindowUDFImpl for Suppressed {
         &self,
         _: PartitionEvaluatorArgs,
     ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(Lines))
+        Ok(Box::new(Line::default()))
     }
 
     fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
@@ -225,40 +226,67 @@ impl WindowUDFImpl for Suppressed {
     }
 }
 
-/// Evaluates one total with its parts: a whole partition at once.
-#[derive(Debug)]
-struct Lines;
+/// One total with its parts: a partition. Where it streams, it is seen whole before its first row is answered.
+#[derive(Debug, Default)]
+struct Line {
+    answers: Vec<bool>,
+    next: usize,
+}
 
-impl PartitionEvaluator for Lines {
+impl PartitionEvaluator for Line {
     fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        let counts = as_int64_array(values[0].as_ref())?;
-        let names = as_string_array(values[1].as_ref())?;
-        let totals = as_boolean_array(values[2].as_ref())?;
-        let is_total = |row: usize| at(totals, row) == Some(true);
-        let mut total = None;
-        let mut parts = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let Some(count) = at(counts, row) else {
-                continue;
-            };
-            if !is_total(row) {
-                parts.push((at(names, row), row, count));
-            } else if total.replace(count).is_some() {
-                return exec_err!(
-                    "{NAME}: two totals in one partition; partition by what tells them apart"
-                );
-            }
-        }
-        parts.sort_unstable();
-        let values: Vec<i64> = parts.iter().map(|it| it.2).collect();
-        let mut answer: Vec<bool> = (0..rows)
-            .map(|row| is_total(row) && total.is_some_and(is_small))
-            .collect();
-        for ((_, row, _), hidden) in parts.iter().zip(hidden_parts(total, &values)) {
-            answer[*row] = hidden;
-        }
-        Ok(Arc::new(BooleanArray::from(answer)))
+        Ok(Arc::new(BooleanArray::from(line(values, rows)?)))
     }
+
+    fn supports_bounded_execution(&self) -> bool {
+        true
+    }
+
+    /// Every row needs the whole partition, so none is asked for before its end.
+    fn get_range(&self, _: usize, rows: usize) -> Result<Range<usize>> {
+        Ok(0..rows)
+    }
+
+    /// Called for one row after the other.
+    fn evaluate(&mut self, values: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
+        if self.next == 0 {
+            self.answers = line(values, range.end)?;
+        }
+        let answer = self.answers.get(self.next).copied();
+        self.next += 1;
+        Ok(ScalarValue::Boolean(answer))
+    }
+}
+
+/// Which rows of a partition are hidden.
+fn line(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
+    let counts = as_int64_array(values[0].as_ref())?;
+    let names = as_string_array(values[1].as_ref())?;
+    let totals = as_boolean_array(values[2].as_ref())?;
+    let is_total = |row: usize| at(totals, row) == Some(true);
+    let mut total = None;
+    let mut parts = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let Some(count) = at(counts, row) else {
+            continue;
+        };
+        if !is_total(row) {
+            parts.push((at(names, row), row, count));
+        } else if total.replace(count).is_some() {
+            return exec_err!(
+                "{NAME}: two totals in one partition; partition by what tells them apart"
+            );
+        }
+    }
+    parts.sort_unstable();
+    let values: Vec<i64> = parts.iter().map(|it| it.2).collect();
+    let mut answers: Vec<bool> = (0..rows)
+        .map(|row| is_total(row) && total.is_some_and(is_small))
+        .collect();
+    for ((_, row, _), hidden) in parts.iter().zip(hidden_parts(total, &values)) {
+        answers[*row] = hidden;
+    }
+    Ok(answers)
 }
 
 #[cfg(test)]

@@ -159,6 +159,39 @@ fn the_window_function_finds_the_total_and_sorts_by_name() {
     assert!(two.contains("two totals in one partition"), "{two}");
 }
 
+/// The same lines streamed in sorted pieces, and beside an aggregate that needs them whole.
+#[test]
+fn a_line_is_seen_whole_however_it_comes() {
+    let lines = "select line, part, (line * 31 + part * 17) % 13 as n
+        from (select value % 4000 as line, value / 4000 as part from generate_series(0, 19999) t(value))";
+    let ask_all = |column: &str| {
+        ask(&format!(
+            "with parts as ({lines}),
+            rows as (
+                select line, cast(part as text) as part, n, false as is_total from parts
+                union all select line, 'all', sum(n), true from parts group by line
+            ),
+            told as (select line, part, n, suppressed(n, part, is_total) over (partition by line) as hidden{column} from rows)
+            select concat(line, ' ', part, ' ', n, ' ', hidden) from told order by 1"
+        ))
+        .unwrap()
+    };
+    let (streamed, whole) = (
+        ask_all(""),
+        ask_all(", count(*) over (partition by line) as c"),
+    );
+    assert_eq!(streamed.len(), 24_000);
+    assert_eq!(streamed, whole);
+    for line in [0_i64, 1, 17, 3999] {
+        let parts: Vec<i64> = (0..5).map(|part| (line * 31 + part * 17) % 13).collect();
+        let hidden = hidden_parts(Some(parts.iter().sum()), &parts);
+        for (part, hidden) in hidden.iter().enumerate() {
+            let row = format!("{line} {part} {} {hidden}", parts[part]);
+            assert!(streamed.contains(&row), "{row}");
+        }
+    }
+}
+
 #[test]
 fn parts_in_one_row_follow_the_same_rules() {
     for (call, expected) in [

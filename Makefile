@@ -30,9 +30,10 @@ lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licence
 bench: tools-build ## Measured figures, each as a ratio against a named rival in the same run
 	@cargo bench --package bus $(BENCH)
 
+# The tests are built with it: features are then the same for both, and nothing heavy is built twice.
 build: tools-build
 	@echo "make: building pejl (the first time takes about 20 minutes on two cores)"
-	@cargo build --package pejl
+	@cargo build --workspace --bins --tests
 
 tools-build:
 	@tests/setup/tools.sh build

@@ -36,8 +36,11 @@ pub enum Error {
         /// One past the last.
         high: i64,
     },
-    /// The topic was deleted and made again while it was being landed.
-    #[error("{topic}: deleted and made again; what was read of it last is dropped")]
+    /// The topic is not what it was when it was opened.
+    #[error(
+        "{topic}: deleted and made again, or given more partitions; \
+         what was read of it last is dropped and read again"
+    )]
     Replaced {
         /// The topic.
         topic: String,

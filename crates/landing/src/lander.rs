@@ -82,12 +82,13 @@ impl Lander {
 
     async fn keep_all_landing(&self, shared: Shared, stop: CancellationToken) -> Result<()> {
         let mut found = self.log.topics(PREFIX).await?;
-        // By name and id: a topic deleted and made again is another topic.
-        let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+        // By name, id and partitions: a topic deleted and made again, or grown, gets a lander of its
+        // own, and the one before ends by itself.
+        let mut known: BTreeSet<(String, String, i32)> = BTreeSet::new();
         let mut working = JoinSet::new();
         loop {
             for topic in found {
-                if known.insert((topic.name.clone(), topic.id.clone())) {
+                if known.insert((topic.name.clone(), topic.id.clone(), topic.partitions)) {
                     working.spawn(keep_landing(shared.clone(), topic, stop.clone()));
                 }
             }
@@ -177,7 +178,7 @@ async fn keep_landing(shared: Shared, topic: Topic, stop: CancellationToken) {
             lander.land_until(&stop).await
         };
         let error = match Box::pin(work).await {
-            // The topic that has the name now gets a lander of its own.
+            // The topic as it is now gets a lander of its own.
             Ok(()) | Err(Error::Replaced { .. }) => return,
             Err(error) => error,
         };

@@ -405,7 +405,7 @@ async fn play(steps: Vec<Step>) -> TestCaseResult {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
 
     #[test]
     fn no_sequence_of_sends_landings_and_deaths_loses_or_doubles(steps in steps()) {

@@ -150,6 +150,8 @@ pub(crate) async fn run(
     values: &[Expr],
     described: Option<&Shape>,
 ) -> PgWireResult<(Shape, Batches)> {
+    // set_config() in the statement before changed variables without a SET.
+    session.apply();
     let mut statement = query.statement.clone();
     let values: Vec<Option<Expr>> = values.iter().cloned().map(Some).collect();
     parameters::substitute(&mut statement, &values)?;

@@ -9,6 +9,7 @@ mod period;
 mod scalar;
 mod suppression;
 mod weight;
+mod window;
 
 use datafusion::{
     logical_expr::{AggregateUDF, Documentation, ScalarUDF, WindowUDF},
@@ -16,6 +17,7 @@ use datafusion::{
 };
 
 use scalar::{Scalar, Signed};
+use window::Window;
 
 /// Part of every model's fingerprint: raised whenever a function starts to answer differently, so
 /// that every model is computed again.
@@ -38,7 +40,9 @@ pub fn register(ctx: &SessionContext) {
         ctx.register_udf(ScalarUDF::new_from_impl(function));
     }
     ctx.register_udaf(AggregateUDF::new_from_impl(calendar::SupportCalendar::new()));
-    ctx.register_udwf(WindowUDF::new_from_impl(suppression::Suppressed::new()));
+    for function in windows() {
+        ctx.register_udwf(WindowUDF::new_from_impl(function));
+    }
 }
 
 /// Every function, by name.
@@ -50,10 +54,7 @@ pub fn all() -> Vec<FunctionDoc> {
         calendar::NAME,
         calendar::SupportCalendar::new().documentation_of(),
     ));
-    docs.push(describe(
-        suppression::NAME,
-        suppression::Suppressed::new().documentation_of(),
-    ));
+    docs.extend(windows().map(|it| describe(it.windowed().name, it.documentation_of())));
     docs.sort_by(|a, b| a.name.cmp(&b.name));
     docs
 }
@@ -68,6 +69,10 @@ fn scalars() -> impl Iterator<Item = Scalar> {
         weight::ALL,
     ];
     families.into_iter().flatten().map(Scalar::new)
+}
+
+fn windows() -> impl Iterator<Item = Window> {
+    suppression::WINDOWS.iter().map(Window::new)
 }
 
 fn describe(name: &str, documentation: &Documentation) -> FunctionDoc {

@@ -107,7 +107,7 @@ fn run(path: &Path, catalog: Arc<Catalog>) -> Result<(), Failed> {
             let done = runner
                 .update_test_file(
                     path,
-                    "\t",
+                    " ",
                     default_validator,
                     sqllogictest::default_normalizer,
                     strict_column_validator,

@@ -2,7 +2,13 @@
 -- grain: municipality_code, indicator, unit_id, yearly, month_number
 -- definition: effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1
 with wanted as (
-    select distinct municipality_code from core.goal where starts_with(indicator, 'effect_')
+    select
+        municipality_code,
+        bool_or(indicator <> 'effect_7m') as from_end,
+        bool_or(indicator = 'effect_7m') as from_start
+    from core.goal
+    where starts_with(indicator, 'effect_')
+    group by municipality_code
 ),
 wanted_unit as (
     select distinct municipality_code, unit_id from core.goal where unit_id is not null
@@ -19,6 +25,8 @@ participation as (
         o.effect_3m,
         o.effect_3m_sustained,
         o.effect_7m,
+        w.from_end,
+        w.from_start,
         row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
         row_number() over (
             partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
@@ -28,47 +36,42 @@ participation as (
     join core.participation as p on p.participation_id = o.participation_id
 ),
 scoped as (
-    select municipality_code, '' as scope, citizen_id, start_date, end_date, start_order, end_order from participation
-    union all
-    select p.municipality_code, p.unit_id as scope, p.citizen_id, p.start_date, p.end_date, p.start_order, p.end_order
+    select
+        p.*,
+        unnest(case when u.unit_id is null then [''] else ['', p.unit_id] end) as scope,
+        date_part('year', p.start_date) * 12 + date_part('month', p.start_date) - 1 as start_month,
+        date_part('year', p.end_date) * 12 + date_part('month', p.end_date) - 1 as end_month,
+        date_part('year', p.start_date) * 12 + 11 as start_year,
+        date_part('year', p.end_date) * 12 + 11 as end_year
     from participation as p
-    join wanted_unit as u on u.municipality_code = p.municipality_code and u.unit_id = p.unit_id
+    left join wanted_unit as u on u.municipality_code = p.municipality_code and u.unit_id = p.unit_id
 ),
 -- Within one cell a citizen counts once, so months do not add up to years, nor units to the municipality.
 ended as (
     select
         municipality_code,
         scope,
-        citizen_id,
-        date_part('year', end_date) * 12 + date_part('month', end_date) - 1 as month_number,
+        end_month is null as yearly,
+        coalesce(end_month, end_year) as month_number,
         max(end_order) as end_order
     from scoped
-    where end_date is not null
-    group by municipality_code, scope, citizen_id, date_part('year', end_date) * 12 + date_part('month', end_date) - 1
+    where from_end and end_date is not null
+    group by grouping sets (
+        (municipality_code, scope, citizen_id, end_month), (municipality_code, scope, citizen_id, end_year)
+    )
 ),
 started as (
     select
         municipality_code,
         scope,
-        citizen_id,
-        date_part('year', start_date) * 12 + date_part('month', start_date) - 1 as month_number,
+        start_month is null as yearly,
+        coalesce(start_month, start_year) as month_number,
         max(start_order) as start_order
     from scoped
-    group by municipality_code, scope, citizen_id, date_part('year', start_date) * 12 + date_part('month', start_date) - 1
-),
-ended_in as (
-    select municipality_code, scope, false as yearly, month_number, end_order from ended
-    union all
-    select municipality_code, scope, true as yearly, month_number / 12 * 12 + 11 as month_number, max(end_order) as end_order
-    from ended
-    group by municipality_code, scope, citizen_id, month_number / 12 * 12 + 11
-),
-started_in as (
-    select municipality_code, scope, false as yearly, month_number, start_order from started
-    union all
-    select municipality_code, scope, true as yearly, month_number / 12 * 12 + 11 as month_number, max(start_order) as start_order
-    from started
-    group by municipality_code, scope, citizen_id, month_number / 12 * 12 + 11
+    where from_start
+    group by grouping sets (
+        (municipality_code, scope, citizen_id, start_month), (municipality_code, scope, citizen_id, start_year)
+    )
 ),
 counted as (
     select
@@ -82,7 +85,7 @@ counted as (
         count(*) filter (where p.effect_3m in ('success', 'failure')) as n_3m,
         count(*) filter (where p.effect_3m_sustained = 'success') as success_sustained,
         count(*) filter (where p.effect_3m_sustained in ('success', 'failure')) as n_sustained
-    from ended_in as e
+    from ended as e
     join participation as p on p.municipality_code = e.municipality_code and p.end_order = e.end_order
     group by e.municipality_code, e.scope, e.yearly, e.month_number
 ),
@@ -94,7 +97,7 @@ counted_7m as (
         s.month_number,
         count(*) filter (where p.effect_7m = 'success') as success_7m,
         count(*) filter (where p.effect_7m in ('success', 'failure')) as n_7m
-    from started_in as s
+    from started as s
     join participation as p on p.municipality_code = s.municipality_code and p.start_order = s.start_order
     group by s.municipality_code, s.scope, s.yearly, s.month_number
 ),

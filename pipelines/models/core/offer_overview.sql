@@ -54,12 +54,12 @@ gone as (
     select citizen_id, exit_date from core.citizen where exit_date is not null
 ),
 -- A citizen counts once in a cell: the latest start says what was known before, the latest end what came after.
-group_member as (
+member as (
     select
         r.municipality_code,
         r.half_number,
         r.offer_id,
-        r.target_group,
+        coalesce(r.target_group, 'all') as target_group,
         r.citizen_id,
         bool_or(
             r.start_date <= d.stock_day
@@ -71,22 +71,10 @@ group_member as (
     from running as r
     join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
     left join gone as g on g.citizen_id = r.citizen_id
-    group by r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id
-),
-member as (
-    select municipality_code, half_number, offer_id, target_group, in_offer, start_order, end_order
-    from group_member
-    union all
-    select
-        municipality_code,
-        half_number,
-        offer_id,
-        'all' as target_group,
-        bool_or(in_offer) as in_offer,
-        max(start_order) as start_order,
-        max(end_order) as end_order
-    from group_member
-    group by municipality_code, half_number, offer_id, citizen_id
+    group by grouping sets (
+        (r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id),
+        (r.municipality_code, r.half_number, r.offer_id, r.citizen_id)
+    )
 ),
 counted as (
     select
@@ -112,6 +100,14 @@ counted as (
     join participation as s on s.municipality_code = m.municipality_code and s.start_order = m.start_order
     left join participation as e on e.municipality_code = m.municipality_code and e.end_order = m.end_order
     group by m.municipality_code, m.half_number, m.offer_id, m.target_group
+),
+cell as (
+    select
+        *,
+        max(case when target_group = 'all' then participants end) over (
+            partition by municipality_code, half_number, offer_id
+        ) as all_participants
+    from counted
 ),
 answer as (
     select municipality_code, offer_id, target_group, invited_date, answered_date, satisfaction
@@ -194,18 +190,13 @@ select
     s.satisfaction_mean,  -- Mean of the same answers, 1 to 5.
     i.response_rate,  -- Share answered of the invitations sent in the period.
     coalesce(k.complaints, case when r.complaint is not null then 0 end) as complaints,  -- Complaints about the offer received in the period, whatever the target group; null where none came and complaints are not known to be complete.
-    100.0 * coalesce(k.complaints, case when r.complaint is not null then 0 end) / t.participants as complaints_per_100,  -- The same per 100 citizens in the offer in the period.
+    100.0 * coalesce(k.complaints, case when r.complaint is not null then 0 end) / c.all_participants as complaints_per_100,  -- The same per 100 citizens in the offer in the period.
     y.smiley,  -- Smiley of the offer on the last day of the period.
     false as suppressed,  -- Nothing is hidden here.
     'age_group@1, complaints@1, complaints_per_100@1, effect_1m@1, effect_3m@1, finished@1, in_offer@1, overview_period@1, prior_weeks@1, response_rate@1, satisfaction_mean@1, satisfaction_share@1, smiley@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
     r.benefit_spell as data_through  -- Horizon of public support: outcomes are known to this day; null where none is reported.
-from counted as c
+from cell as c
 join core.overview_period as d on d.municipality_code = c.municipality_code and d.half_number = c.half_number
-join counted as t
-    on t.municipality_code = c.municipality_code
-    and t.half_number = c.half_number
-    and t.offer_id = c.offer_id
-    and t.target_group = 'all'
 left join core.offer as o on o.offer_id = c.offer_id
 left join core.provider as p on p.provider_id = o.provider_id
 left join satisfied as s

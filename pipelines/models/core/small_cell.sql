@@ -4,7 +4,7 @@
 -- partition_by: municipality_code
 -- definition: small_cells@1
 -- check: counts_are_counts: n >= 0
-with recursive
+with
 -- A count stands in one or more lines: a total and its parts. Where a line hides exactly one of its counts, one more is
 -- hidden; that one stands in other lines too, so the rule is repeated until no line gives a number away.
 -- A block is what lines stay within: a half-year of an offer, or an indicator of a municipality. Blocks, parts, measures
@@ -216,77 +216,32 @@ opening as (
         suppressed(n, concat(part, ' ', measure), is_total) over (partition by block_number, line_1) as hidden
     from cell
 ),
--- A query that reads itself must not change its types on the way.
-numbered as (
-    select
-        cast(block_number as bigint) as block_number,
-        cast(part_number as bigint) as part_number,
-        cast(measure_number as bigint) as measure_number,
-        cast(line_1 as bigint) as line_1,
-        cast(line_2 as bigint) as line_2,
-        cast(line_3 as bigint) as line_3,
-        cast(line_4 as bigint) as line_4,
-        cast(n as bigint) as n,
-        cast(least as bigint) as least,
-        hidden,
-        bool_or(hidden) over (partition by block_number) as is_open
-    from opening
-),
-closing as (
-    select block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden
-    from numbered
-    where is_open and n > 0
-    union all
-    select
-        block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden or chosen as hidden
-    from (
-        select *, bool_or(chosen) over (partition by block_number) as goes_on
-        from (
-            select
-                block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden,
-                -- One alone is found by subtraction, and so are several that are all as small as they can be.
-                bool_or(
-                    not hidden
-                    and rank = next_rank
-                    and (hidden_in_line = 1 or hidden_in_line > 1 and slack = 0)
-                ) as chosen
-            from (
-                select
-                    *,
-                    sum(case when hidden then 1 else 0 end) over (partition by block_number, line) as hidden_in_line,
-                    sum(case when hidden then n - least else 0 end) over (partition by block_number, line) as slack,
-                    min(case when not hidden then rank end) over (partition by block_number, line) as next_rank
-                from (
-                    select
-                        *,
-                        -- The next smallest, then the first by name. Of those in the offer, everybody and those who finished,
-                        -- which only nearly add up, those go first with which the least goes that is shown.
-                        case
-                            when block_number > 0 and line % 100 = 21
-                                then case measure_number when 6 then 0 when 9 then 1 else 2 end
-                            else n
-                        end * 1000000000 + part_number * 100000 + measure_number as rank
-                    from (select *, unnest([line_1, line_2, line_3, line_4]) as line from closing) as standing
-                    where line is not null
-                ) as ranked
-            ) as weighed
-            group by block_number, part_number, measure_number, line_1, line_2, line_3, line_4, n, least, hidden
-        ) as picked
-    ) as judged
-    where goes_on
-),
 closed as (
-    select block_number, part_number, measure_number from closing where hidden
-    union
-    select block_number, part_number, measure_number from numbered where hidden and n = 0
+    select
+        mart,
+        municipality_code,
+        block,
+        part,
+        measure,
+        n,
+        suppressed_across(
+            hidden,
+            n,
+            least,
+            [line_1, line_2, line_3, line_4],
+            -- Of those in the offer, everybody and those who finished, which only nearly add up, those go first with which
+            -- the least goes that is shown. Elsewhere the next smallest does.
+            [n, n, case when block_number < 0 then n when measure_number = 6 then 0 when measure_number = 9 then 1 else 2 end, n],
+            part_number * 100000 + measure_number
+        ) over (partition by block_number) as closed
+    from opening
 )
 select
-    c.mart,  -- Name of the published table without its schema.
-    c.municipality_code,  -- Municipality.
-    c.block,  -- What is closed together: half-year and offer, or the indicator.
-    c.part,  -- Target group, or indicator and unit; none and other units stand for what is not shown by itself.
-    c.measure,  -- The column that holds the count, or the period of a contract value.
-    c.n  -- The count itself; a zero is here only where it would tell that others are ones.
-from cell as c
-join closed as h
-    on h.block_number = c.block_number and h.part_number = c.part_number and h.measure_number = c.measure_number
+    mart,  -- Name of the published table without its schema.
+    municipality_code,  -- Municipality.
+    block,  -- What is closed together: half-year and offer, or the indicator.
+    part,  -- Target group, or indicator and unit; none and other units stand for what is not shown by itself.
+    measure,  -- The column that holds the count, or the period of a contract value.
+    n  -- The count itself; a zero is here only where it would tell that others are ones.
+from closed
+where closed

@@ -91,7 +91,9 @@ impl KafkaSettings {
             ("group.id", "pejl"),
             // Bounds what a lander holds ahead of its own buffers (the defaults are 64 MiB and 100 000 messages a partition).
             ("queued.max.messages.kbytes", "16384"),
-            ("queued.min.messages", "10000"),
+            ("queued.min.messages", "20000"),
+            // After a full queue the default waits a second, in which a fast reader runs dry.
+            ("fetch.queue.backoff.ms", "5"),
             ("fetch.wait.max.ms", "100"),
         ]);
         config

@@ -254,8 +254,8 @@ impl Transaction {
 
     /// Brokers confirm a commit before readers may see it. Waiting lets a writer, and whoever it tells, read what it wrote.
     ///
-    /// While a partition's last stable offset stands exactly at our first record, it is our own transaction that holds it. Lower, it is an earlier one
-    /// of somebody else: waiting for that would tie tasks together.
+    /// While a partition's last stable offset stands exactly at our first record, it is our own transaction that holds it.
+    /// Lower, it is an earlier one of somebody else: waiting for that would tie tasks together.
     fn wait_until_visible(&self, first: &BTreeMap<String, BTreeMap<i32, i64>>) {
         let prefix = &self.inner.settings.prefix;
         let mut waiting = Vec::new();

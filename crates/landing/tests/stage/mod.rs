@@ -38,8 +38,12 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = EmbeddedLog::open(&folder.path().join("log")).await.unwrap();
+        Self::over(Arc::new(log), folder).await
+    }
+
+    pub(crate) async fn over(log: SharedLog, folder: TempDir) -> Self {
         let stage = Self {
-            log: Arc::new(log),
+            log,
             store: Flaky::default(),
             seen: Arc::default(),
             folder,

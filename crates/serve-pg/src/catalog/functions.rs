@@ -45,6 +45,7 @@ const UNKNOWN: &[&str] = &[
     "pg_get_triggerdef",
     "pg_get_viewdef",
     "pg_tablespace_location",
+    "pg_advisory_unlock_all",
     "inet_client_addr",
     "inet_server_addr",
 ];

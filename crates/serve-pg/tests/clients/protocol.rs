@@ -121,6 +121,12 @@ async fn names_without_a_schema_are_found_along_the_search_path() {
         ),
         "42P01"
     );
+    value(&client, "SELECT set_config('search_path', 'core', false)").await;
+    assert_eq!(
+        value(&client, "SELECT count(*) FROM participation").await,
+        "5",
+        "set_config sets"
+    );
     client.batch_execute("RESET search_path").await.unwrap();
     assert_eq!(value(&client, "SELECT count(*) FROM benefit").await, "2");
     let core = connect(

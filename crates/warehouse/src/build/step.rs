@@ -178,11 +178,13 @@ impl Step<'_> {
             Err(Error::Lake(err)) if err.is_retryable() => Err(Error::Lake(err)),
             Err(err) => {
                 (self.builder.observe)(BuildEvent::Failed { model: table });
-                Ok(Outcome::Failed(match err {
+                let reason = match err {
                     // An error of the query comes back from writing its rows; the table is known here.
                     Error::Lake(lake::Error::Rows { reason, .. }) => reason,
                     err => err.to_string(),
-                }))
+                };
+                // The engine quotes values it cannot convert.
+                Ok(Outcome::Failed(contract::scrub(&reason).into_owned()))
             }
         }
     }

@@ -1,31 +1,25 @@
 //! Small cells: which of a published total and its parts must not be shown.
 
-use std::{ops::Range, sync::Arc};
+mod across;
 
-use arrow::{
-    array::{Array, ArrayRef, BooleanArray, BooleanBuilder, ListBuilder},
-    datatypes::{DataType, Field, FieldRef},
-};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanBuilder, ListBuilder};
 use datafusion::{
     common::{
         cast::{as_boolean_array, as_int64_array, as_string_array},
         exec_err,
     },
     error::Result,
-    logical_expr::{
-        Documentation, PartitionEvaluator, Signature, Volatility, WindowUDFImpl,
-        function::{PartitionEvaluatorArgs, WindowUDFFieldArgs},
-    },
-    scalar::ScalarValue,
 };
 
-use super::scalar::{Columns, Kind, Signed, at, coerce, document, signature_text};
+use super::{
+    scalar::{Columns, Kind, Signed, at},
+    window::Windowed,
+};
 
 /// The largest count of citizens (or answers) that is not shown.
 const SMALL: i64 = 4;
-
-/// The window function's name.
-pub(super) const NAME: &str = "suppressed";
 
 pub(super) static ALL: &[Signed] = &[Signed {
     name: "suppressed_parts",
@@ -40,6 +34,35 @@ pub(super) static ALL: &[Signed] = &[Signed {
     example: "suppressed_parts(20, [3, 7, 10]) = [true, true, false]",
     eval: suppressed_parts,
 }];
+
+pub(super) static WINDOWS: &[Windowed] = &[
+    Windowed {
+        name: "suppressed",
+        arguments: &[
+            (
+                "count",
+                Kind::Int,
+                "citizens or answers in the row; null is never hidden",
+            ),
+            ("part", Kind::Text, "the part's name; ties are broken by it"),
+            (
+                "is_total",
+                Kind::Bool,
+                "whether the row is the total of the others; at most one is",
+            ),
+        ],
+        doc: "WINDOW. Whether a count must not be shown, among one published total and its parts. A count of \
+              1 to 4 is hidden; zero is shown; and where exactly one part of a shown total is hidden, so is \
+              the next smallest non-zero part (ties: first by name). A total is hidden only when it is 1 to 4. \
+              Where that would still give a number away to someone who knows the rules, more is hidden: the \
+              next smallest parts when all hidden ones are 1, every non-zero part when only one split of the \
+              remainder is possible, and zeros when three or more parts share a hidden total or nothing but \
+              ones is left. Source: indicators, small cells; domain report D4.",
+        example: "suppressed(n, target_group, target_group = 'all') over (partition by period, offer_id)",
+        eval: suppressed,
+    },
+    across::SUPPRESSED_ACROSS,
+];
 
 /// Which parts are hidden under a total (null where none is published). Parts are in the order of
 /// their names, which breaks ties.
@@ -150,116 +173,8 @@ fn suppressed_parts(columns: &Columns) -> Result<ArrayRef> {
     Ok(Arc::new(answers.finish()))
 }
 
-/// `suppressed(count, part, is_total) over (partition by …)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Suppressed {
-    signature: Signature,
-    documentation: Documentation,
-}
-
-const ARGUMENTS: &[(&str, Kind, &str)] = &[
-    (
-        "count",
-        Kind::Int,
-        "citizens or answers in the row; null is never hidden",
-    ),
-    ("part", Kind::Text, "the part's name; ties are broken by it"),
-    (
-        "is_total",
-        Kind::Bool,
-        "whether the row is the total of the others; at most one is",
-    ),
-];
-
-impl Suppressed {
-    /// The window function.
-    pub(super) fn new() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-            documentation: document(
-                signature_text(NAME, ARGUMENTS, " over (partition by …)", Kind::Bool),
-                "WINDOW. Whether a count must not be shown, among one published total and its parts. A count of \
-                 1 to 4 is hidden; zero is shown; and where exactly one part of a shown total is hidden, so is \
-                 the next smallest non-zero part (ties: first by name). A total is hidden only when it is 1 to 4. \
-                 Where that would still give a number away to someone who knows the rules, more is hidden: the \
-                 next smallest parts when all hidden ones are 1, every non-zero part when only one split of the \
-                 remainder is possible, and zeros when three or more parts share a hidden total or nothing but \
-                 ones is left. Source: indicators, small cells; domain report D4.",
-                "suppressed(n, target_group, target_group = 'all') over (partition by period, offer_id)",
-                ARGUMENTS,
-            ),
-        }
-    }
-
-    /// Its documentation.
-    pub(super) fn documentation_of(&self) -> &Documentation {
-        &self.documentation
-    }
-}
-
-impl WindowUDFImpl for Suppressed {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        coerce(NAME, ARGUMENTS, given)
-    }
-
-    fn partition_evaluator(
-        &self,
-        _: PartitionEvaluatorArgs,
-    ) -> Result<Box<dyn PartitionEvaluator>> {
-        Ok(Box::new(Line::default()))
-    }
-
-    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(args.name(), DataType::Boolean, false)))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&self.documentation)
-    }
-}
-
-/// One total with its parts: a partition. Where it streams, it is seen whole before its first row is answered.
-#[derive(Debug, Default)]
-struct Line {
-    answers: Vec<bool>,
-    next: usize,
-}
-
-impl PartitionEvaluator for Line {
-    fn evaluate_all(&mut self, values: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-        Ok(Arc::new(BooleanArray::from(line(values, rows)?)))
-    }
-
-    fn supports_bounded_execution(&self) -> bool {
-        true
-    }
-
-    /// Every row needs the whole partition, so none is asked for before its end.
-    fn get_range(&self, _: usize, rows: usize) -> Result<Range<usize>> {
-        Ok(0..rows)
-    }
-
-    /// Called for one row after the other.
-    fn evaluate(&mut self, values: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
-        if self.next == 0 {
-            self.answers = line(values, range.end)?;
-        }
-        let answer = self.answers.get(self.next).copied();
-        self.next += 1;
-        Ok(ScalarValue::Boolean(answer))
-    }
-}
-
-/// Which rows of a partition are hidden.
-fn line(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
+/// Which rows of one total with its parts are hidden.
+fn suppressed(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
     let counts = as_int64_array(values[0].as_ref())?;
     let names = as_string_array(values[1].as_ref())?;
     let totals = as_boolean_array(values[2].as_ref())?;
@@ -274,7 +189,7 @@ fn line(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
             parts.push((at(names, row), row, count));
         } else if total.replace(count).is_some() {
             return exec_err!(
-                "{NAME}: two totals in one partition; partition by what tells them apart"
+                "suppressed: two totals in one partition; partition by what tells them apart"
             );
         }
     }

@@ -10,8 +10,6 @@ mod record;
 mod schedule;
 mod transaction;
 
-use std::time::Duration;
-
 use bus::SharedLog;
 use connector_api::Entry;
 use contract::{FixBy, PseudonymKey};
@@ -187,6 +185,3 @@ impl Error {
         }
     }
 }
-
-/// The longest pause between two tries of a failing source.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(300);

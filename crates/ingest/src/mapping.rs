@@ -8,7 +8,7 @@ use arrow::{
         new_null_array,
     },
     compute::{concat, filter_record_batch, take_record_batch},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaBuilder, SchemaRef},
 };
 use chrono::Utc;
 use connector_api::Batch;
@@ -140,13 +140,7 @@ impl Mapping {
                 Ok(compiled) => return Ok(compiled),
                 Err(Failure::NoColumn(name)) if padded.index_of(&name).is_err() => {
                     self.missing.insert(name.clone());
-                    let mut fields: Vec<Field> = padded
-                        .fields()
-                        .iter()
-                        .map(|it| it.as_ref().clone())
-                        .collect();
-                    fields.push(Field::new(name, DataType::Utf8, true));
-                    padded = Schema::new(fields);
+                    padded = with_field(&padded, &name, DataType::Utf8);
                 }
                 Err(Failure::NoColumn(name)) => {
                     return Err(self.mistake(&format!("column `{name}` cannot be resolved")));
@@ -202,10 +196,6 @@ impl Mapping {
     }
 
     /// All columns over all rows; where that fails, row by row, so that one bad row stays alone.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three parts of one answer, used once"
-    )]
     fn evaluate(
         &self,
         compiled: &Compiled,
@@ -372,17 +362,16 @@ fn pad(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 }
 
 fn append(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
-    let mut fields: Vec<Field> = rows
-        .schema()
-        .fields()
-        .iter()
-        .map(|it| it.as_ref().clone())
-        .collect();
-    fields.push(Field::new(name, column.data_type().clone(), true));
+    let schema = with_field(&rows.schema(), name, column.data_type().clone());
     let mut columns = rows.columns().to_vec();
     columns.push(column);
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|err| internal(&err.to_string()))
+    RecordBatch::try_new(Arc::new(schema), columns).map_err(|err| internal(&err.to_string()))
+}
+
+fn with_field(schema: &Schema, name: &str, data_type: DataType) -> Schema {
+    let mut fields = SchemaBuilder::from(schema.fields());
+    fields.push(Field::new(name, data_type, true));
+    Schema::new(fields.finish().fields)
 }
 
 fn concat_by_column(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {

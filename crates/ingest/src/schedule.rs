@@ -9,7 +9,10 @@ use spec::Pipeline;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Ingest, LONGEST_PAUSE, ReadReport, Result};
+use crate::{Error, Ingest, ReadReport, Result};
+
+/// The longest pause between two tries of a failing source.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

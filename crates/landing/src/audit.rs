@@ -19,7 +19,7 @@ use lake::Lake;
 use crate::{
     Error, Offsets, Result,
     progress::{label, landing_id},
-    reader::{PREFIX, Reader},
+    reader::{PREFIX, table_of},
     refused::QUARANTINE_TABLE,
 };
 
@@ -115,7 +115,7 @@ impl fmt::Display for PartitionAudit {
 pub async fn verify(log: &dyn Log, lake: &Lake) -> Result<Vec<PartitionAudit>> {
     let mut audits = Vec::new();
     for topic in log.topics(PREFIX).await? {
-        let table = Reader::of(&topic.name)?.map(|reader| reader.table());
+        let table = table_of(&topic.name);
         for partition in 0..topic.partitions {
             audits.push(audit(log, lake, &topic, partition, table.as_deref()).await?);
         }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Landed, LandedTopic, LandingSettings, Observe, Result, What,
-    reader::{PREFIX, Reader},
+    reader::{PREFIX, Reader, table_of},
     topic::{Shared, TopicLander},
 };
 
@@ -195,7 +195,7 @@ async fn keep_landing(shared: Shared, topic: Topic, stop: CancellationToken) {
         tracing::warn!(topic = topic.name, %error, %fix_by, ?retry_in, "landing failed");
         shared.tell(LandedTopic {
             topic: topic.name.clone(),
-            table: Reader::of(&topic.name).ok().flatten().map(|it| it.table()),
+            table: table_of(&topic.name),
             rows: 0,
             quarantined: 0,
             what: What::Failed {

@@ -8,7 +8,7 @@ use contract::{OFFSET, PARTITION, TOPIC};
 use datafusion::prelude::{SessionContext, col, lit};
 use lake::Lake;
 
-use crate::{Error, Result, reader::Reader, refused::QUARANTINE_TABLE};
+use crate::{Error, Result, reader::table_of, refused::QUARANTINE_TABLE};
 
 /// Where one partition stands.
 #[derive(Debug, Clone, Default)]
@@ -36,10 +36,10 @@ pub(crate) fn refusing_id(topic: &Topic, partition: i32) -> String {
 
 /// The next offset to land of each partition that has landed anything; by partition.
 pub async fn landed_offsets(lake: &Lake, topic: &Topic) -> Result<HashMap<i32, i64>> {
-    let Some(reader) = Reader::of(&topic.name)? else {
+    let Some(table) = table_of(&topic.name) else {
         return Ok(HashMap::new());
     };
-    let txns = lake.txns(&reader.table()).await?;
+    let txns = lake.txns(&table).await?;
     let next = |partition| Some((partition, *txns.get(&landing_id(topic, partition))?));
     Ok((0..topic.partitions).filter_map(next).collect())
 }

@@ -2,7 +2,7 @@
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bus::Delivered;
-use contract::QUARANTINE_TOPIC;
+use contract::{Entity, QUARANTINE_TOPIC};
 
 use crate::{
     Result, entity::EntityReader, quarantine::QuarantineReader, refused::QUARANTINE_TABLE,
@@ -32,8 +32,7 @@ impl Reader {
         if topic == QUARANTINE_TOPIC {
             return Ok(Some(Self::Quarantine(QuarantineReader::new())));
         }
-        let entity = topic.strip_prefix(PREFIX).and_then(contract::entity);
-        let reader = entity.map(EntityReader::new).transpose()?;
+        let reader = entity_of(topic).map(EntityReader::new).transpose()?;
         Ok(reader.map(|reader| Self::Entity(Box::new(reader))))
     }
 
@@ -58,6 +57,18 @@ impl Reader {
             Self::Quarantine(reader) => reader.read(topic, records),
         }
     }
+}
+
+/// The table of a topic; `None` when no entity here has that topic.
+pub(crate) fn table_of(topic: &str) -> Option<String> {
+    if topic == QUARANTINE_TOPIC {
+        return Some(QUARANTINE_TABLE.to_owned());
+    }
+    entity_of(topic).map(Entity::raw_table)
+}
+
+fn entity_of(topic: &str) -> Option<&'static Entity> {
+    topic.strip_prefix(PREFIX).and_then(contract::entity)
 }
 
 /// What the names of all topics begin with.

@@ -11,17 +11,12 @@ mod stage;
 
 use std::process::Command;
 
-use stage::Stage;
+use stage::{Stage, skipped};
 
 #[test]
 fn deltalake_and_duckdb_read_the_tables() {
     let Ok(python) = std::env::var("PEJL_TEST_PYTHON") else {
-        use std::io::Write;
-        writeln!(
-            std::io::stderr(),
-            "PYTHON CLIENTS SKIPPED: PEJL_TEST_PYTHON is not set"
-        )
-        .unwrap();
+        skipped("PYTHON CLIENTS SKIPPED: PEJL_TEST_PYTHON is not set");
         return;
     };
     let stage = Stage::canonical(40);

@@ -129,7 +129,7 @@ impl Warehouse {
     /// models are in the report.
     pub async fn build(&self, observe: &(dyn Fn(BuildEvent) + Send + Sync)) -> Result<BuildReport> {
         let mut computed = self.inner.computed.lock().await;
-        let session = |candidates: Arc<Candidates>| self.inner.build_session(candidates);
+        let session = |candidates: Arc<Candidates>| self.inner.open(candidates);
         let builder = Builder {
             lake: &self.inner.lake,
             catalog: &self.inner.catalog,
@@ -184,10 +184,6 @@ impl Warehouse {
 }
 
 impl Inner {
-    fn build_session(&self, candidates: Arc<Candidates>) -> Result<SessionContext> {
-        self.open(candidates)
-    }
-
     fn open(&self, versions: Arc<dyn Versions>) -> Result<SessionContext> {
         let mut schemas = Vec::new();
         for schema in ["raw"].into_iter().chain(SCHEMAS) {

@@ -204,20 +204,8 @@ impl Cursor {
         }
     }
 
-    fn out_of(&self, Range { low, high }: Range) -> Error {
-        let Self {
-            topic,
-            partition,
-            next,
-            ..
-        } = self;
-        Error::OutOfRange {
-            topic: topic.clone(),
-            partition: *partition,
-            offset: *next,
-            low,
-            high,
-        }
+    fn out_of(&self, range: Range) -> Error {
+        range.excludes(&self.topic, self.partition, self.next)
     }
 }
 

@@ -218,19 +218,10 @@ impl Store {
                 *topic.ranges.get(usize::try_from(partition).ok()?)?,
             ))
         });
-        let Some((row, Range { low, high })) = found else {
+        let Some((row, range)) = found else {
             return Err(super::no_partition(name, partition));
         };
-        if before > high {
-            return Err(Error::OutOfRange {
-                topic: name.to_owned(),
-                partition,
-                offset: before,
-                low,
-                high,
-            });
-        }
-        if before <= low {
+        if !range.is_trimmed_by(name, partition, before)? {
             return Ok(());
         }
         // Told first: a reader that then misses a block finds its offset below `low`, not a damaged file.

@@ -18,7 +18,7 @@ use super::{
     Inner,
     client::{Context, failed, is_passing},
 };
-use crate::{Assignment, Consumer, Delivered, Error, Polled, Range, Record, Result};
+use crate::{Assignment, Consumer, Delivered, Error, Polled, Record, Result};
 
 /// A reader of some partitions.
 pub(super) struct KafkaConsumer {
@@ -182,16 +182,8 @@ fn within_range(inner: &Inner, assignments: &[Assignment]) -> Result<()> {
         range,
     ) in assignments.iter().zip(inner.ranges(&wanted)?)
     {
-        let Range { low, high } = range;
-        if !(low..=high).contains(offset) {
-            let topic = topic.clone();
-            return Err(Error::OutOfRange {
-                topic,
-                partition: *partition,
-                offset: *offset,
-                low,
-                high,
-            });
+        if !(range.low..=range.high).contains(offset) {
+            return Err(range.excludes(topic, *partition, *offset));
         }
     }
     Ok(())

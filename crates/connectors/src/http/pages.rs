@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Config, Incremental, Paging,
-    place::Place,
+    place::{Place, Pointer},
     state::{Progress, State, later},
 };
 use crate::{
@@ -216,12 +216,7 @@ impl Pages {
     }
 
     fn check_success(&self, body: &Value) -> Result<()> {
-        let found = self
-            .config
-            .error_pointer
-            .as_ref()
-            .and_then(|it| it.find(body))
-            .and_then(text);
+        let found = text_at(self.config.error_pointer.as_ref(), body);
         match found.filter(|it| !it.is_empty()) {
             None => Ok(()),
             Some(says) => {
@@ -324,12 +319,7 @@ impl Pages {
     }
 
     fn note_complete_through(&self, body: &Value, progress: &mut Progress) -> Result<()> {
-        let found = self
-            .config
-            .complete_through
-            .as_ref()
-            .and_then(|it| it.find(body))
-            .and_then(text);
+        let found = text_at(self.config.complete_through.as_ref(), body);
         let Some(found) = found else { return Ok(()) };
         let date = found.get(..10).and_then(|it| it.parse().ok());
         let date = date.ok_or_else(|| {
@@ -361,6 +351,10 @@ impl Pages {
         }
         Ok(self.state.note_page(page.number, &page.digest))
     }
+}
+
+fn text_at(pointer: Option<&Pointer>, body: &Value) -> Option<String> {
+    pointer?.find(body).and_then(text)
 }
 
 fn digest(records: &[Value]) -> String {

@@ -18,7 +18,7 @@ use crate::{
         run::pass,
         up::{everything, until_interrupted},
     },
-    exit, output,
+    output,
     settings::{Mistake, Secret, Settings},
     wiring,
 };
@@ -66,9 +66,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     }
     tokio::spawn(pass_time(system, folder.join("drops"), stop.clone()));
     let say = |address| say_where(&settings, &folder, address);
-    let code = everything(&settings, log, lake, sources, stop, say)
-        .await?
-        .max(if code == 0 { 0 } else { exit::FAILED });
+    everything(&settings, log, lake, sources, stop, say).await?;
     sources_stop.cancel();
     Ok(code)
 }

@@ -32,7 +32,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(&settings)?;
     let stop = until_interrupted();
     let say = |address| output::line(&format!("serving SQL on {address}; Ctrl-C stops"));
-    everything(&settings, log, lake, sources, stop, say).await
+    everything(&settings, log, lake, sources, stop, say).await?;
+    Ok(0)
 }
 
 /// Runs all roles until `stop` or until one of them fails. Sources stop first, then what they sent
@@ -44,7 +45,7 @@ pub(crate) async fn everything(
     sources: Vec<Pipeline>,
     stop: CancellationToken,
     serving_on: impl FnOnce(SocketAddr) -> io::Result<()>,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<()> {
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
     let serving = if settings.serve.users.is_empty() {
@@ -87,7 +88,7 @@ pub(crate) async fn everything(
     landed?;
     built?;
     output::line("stopped")?;
-    Ok(0)
+    Ok(())
 }
 
 /// A token that Ctrl-C or SIGTERM cancels; a second Ctrl-C ends the process at once, which is safe

@@ -14,6 +14,7 @@
 
 use std::{
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -132,8 +133,7 @@ impl Stage {
     pub fn sorted(&self, sql: &str) -> String {
         let csv = self.ok(&["query", sql, "--format", "csv"]);
         let mut lines: Vec<&str> = csv.lines().collect();
-        let rows = lines.split_off(1);
-        let mut rows = rows;
+        let mut rows = lines.split_off(1);
         rows.sort_unstable();
         lines.extend(rows);
         lines.join("\n")
@@ -171,4 +171,10 @@ pub fn wait_for(what: &str, deadline: Duration, mut ready: impl FnMut() -> bool)
         assert!(Instant::now() < end, "waited {deadline:?} for {what}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
+}
+
+/// Says on stderr, past the test's own capture, that the other side could not be had.
+pub fn skipped(what: &str) {
+    let said = writeln!(io::stderr().lock(), "{what}");
+    said.unwrap();
 }

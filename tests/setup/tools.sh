@@ -28,6 +28,7 @@ build() {
   apt_for gcc build-essential
   apt_for make build-essential
   apt_for perl perl
+  apt_for pkg-config pkg-config libssl-dev
 }
 
 test_tools() {

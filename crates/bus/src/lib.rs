@@ -6,11 +6,16 @@ mod embedded;
 mod kafka;
 mod partition;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{FixBy, Position};
+use tokio::sync::watch;
 
 pub use embedded::EmbeddedLog;
 pub use kafka::{KafkaLog, KafkaSettings};
@@ -73,6 +78,27 @@ pub struct Range {
     pub high: i64,
 }
 
+impl Range {
+    /// Why `offset` of a partition with this range cannot be had.
+    fn excludes(self, topic: &str, partition: i32, offset: i64) -> Error {
+        Error::OutOfRange {
+            topic: topic.to_owned(),
+            partition,
+            offset,
+            low: self.low,
+            high: self.high,
+        }
+    }
+
+    /// Whether trimming below `before` lets go of anything; an error past the end.
+    fn is_trimmed_by(self, topic: &str, partition: i32, before: i64) -> Result<bool> {
+        if before > self.high {
+            return Err(self.excludes(topic, partition, before));
+        }
+        Ok(before > self.low)
+    }
+}
+
 /// Where a reader starts in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
@@ -106,6 +132,36 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Lets go of records below `before`: they are landed and past retention. Below `low` there is nothing to do; above
     /// `high` is [`Error::OutOfRange`].
     async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()>;
+    /// Everything on a board, by key.
+    async fn board(&self, board: Board) -> Result<BTreeMap<String, String>>;
+    /// Puts a text on a board, or takes it off with `None`. Durable once this returns; the last writer of a key wins.
+    async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()>;
+    /// Joins the processes that share `slots` pieces of work under the name `group`. `member` names this process: one that comes
+    /// back under its name within the session timeout finds its slots again, and nobody else's work moves.
+    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>>;
+}
+
+/// A small shared table of texts: what the processes of an installation tell each other beside records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Board {
+    /// What people want of each source, such as that it pauses; by source.
+    Orders,
+    /// What each source is doing, as the process that runs it says; by source.
+    Reports,
+}
+
+/// A process's place among those that share work. Dropping it leaves, without waiting for the others to notice.
+///
+/// It says who should do what; it does not keep others out. That is what fencing ([`Log::producer`]) and compared positions are for.
+#[async_trait]
+pub trait Membership: Send + Sync {
+    /// The slots this process has now. Empty until the first assignment, and while the group cannot be reached.
+    fn slots(&self) -> watch::Receiver<BTreeSet<u32>>;
+    /// Asks the log itself, not what was last heard, whether `slot` is still this process's. A process that was paused past its
+    /// session learns here that it was replaced.
+    async fn confirm(&self, slot: u32) -> Result<bool>;
+    /// Leaves, so that the others take over at once.
+    async fn leave(self: Box<Self>) -> Result<()>;
 }
 
 /// Writes transactions. Dropping it mid-transaction aborts.

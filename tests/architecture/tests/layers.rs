@@ -11,14 +11,14 @@ const LAYERS: &[&[&str]] = &[
     &["connector-api", "spec"],
     &["bus", "codec", "connector-testkit", "fetch", "lake"],
     &["connectors", "ingest", "landing", "simulator", "warehouse"],
-    &["serve-pg"],
+    &["serve-http", "serve-pg"],
     &["pejl"],
 ];
 
 /// Crates that are doors to an outside system, and the only workspace crates that may name them.
 const ONLY: &[(&str, &[&str])] = &[
     ("arrow-avro", &["codec"]),
-    ("axum", &["connector-testkit", "simulator"]),
+    ("axum", &["connector-testkit", "serve-http", "simulator"]),
     ("connectors", &["pejl"]),
     (
         "datafusion",
@@ -27,7 +27,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("datafusion-postgres", &["serve-pg"]),
     ("deltalake", &["lake"]),
     ("figment", &["pejl"]),
+    ("metrics-exporter-prometheus", &["serve-http"]),
     ("object_store", &["lake"]),
+    ("opentelemetry", &["pejl"]),
     ("pgwire", &["serve-pg"]),
     ("rdkafka", &["bus"]),
     ("reqwest", &["fetch"]),

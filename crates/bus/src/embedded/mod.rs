@@ -10,6 +10,7 @@ mod store;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -29,7 +30,10 @@ use self::{
     store::Store,
     writer::{Command, Reply, Writer},
 };
-use crate::{Assignment, Consumer, Error, Log, Producer, Range, Result, Topic, check_topic};
+use crate::{
+    Assignment, Board, Consumer, Error, Log, Membership, Producer, Range, Result, Topic,
+    check_topic,
+};
 
 /// The embedded log. Clones share it; the file is free for others when the last clone, producer and consumer are gone.
 #[derive(Debug, Clone)]
@@ -118,6 +122,18 @@ impl Log for EmbeddedLog {
                 reply,
             })
             .await
+    }
+
+    async fn board(&self, board: Board) -> Result<BTreeMap<String, String>> {
+        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+    }
+
+    async fn post(&self, board: Board, _key: &str, _text: Option<&str>) -> Result<()> {
+        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+    }
+
+    async fn join(&self, group: &str, _member: &str, _slots: u32) -> Result<Box<dyn Membership>> {
+        Err(Error::Unavailable(format!("{group}: not there yet")))
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex,
@@ -15,7 +16,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bus::{Assignment, Consumer, Log, Polled, Producer, Range, Result, SharedLog, Topic};
+use bus::{
+    Assignment, Board, Consumer, Log, Membership, Polled, Producer, Range, Result, SharedLog, Topic,
+};
 use contract::Position;
 use futures::future::BoxFuture;
 
@@ -85,6 +88,18 @@ impl Log for Watched {
 
     async fn trim(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
         self.log.trim(topic, partition, before).await
+    }
+
+    async fn board(&self, board: Board) -> Result<BTreeMap<String, String>> {
+        self.log.board(board).await
+    }
+
+    async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()> {
+        self.log.post(board, key, text).await
+    }
+
+    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>> {
+        self.log.join(group, member, slots).await
     }
 }
 

@@ -1,0 +1,1 @@
+//! What an operator and a monitor ask a running Pejl over HTTP: health, metrics, tasks.

@@ -138,6 +138,7 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()>;
     /// Joins the processes that share `slots` pieces of work under the name `group`. `member` names this process: one that comes
     /// back under its name within the session timeout finds its slots again, and nobody else's work moves.
+    /// A group made earlier keeps its number of slots: see [`Membership::count`].
     async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>>;
 }
 
@@ -150,18 +151,28 @@ pub enum Board {
     Reports,
 }
 
-/// A process's place among those that share work. Dropping it leaves, without waiting for the others to notice.
+impl Board {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Reports => "reports",
+        }
+    }
+}
+
+/// A process's place among those that share work, until it is dropped. The others take over once its session has timed out, not
+/// sooner: that is what lets a process that is restarted find its work where it left it.
 ///
 /// It says who should do what; it does not keep others out. That is what fencing ([`Log::producer`]) and compared positions are for.
 #[async_trait]
-pub trait Membership: Send + Sync {
+pub trait Membership: Send + Sync + std::fmt::Debug {
+    /// Into how many slots the work is divided, for [`slot_of`].
+    fn count(&self) -> u32;
     /// The slots this process has now. Empty until the first assignment, and while the group cannot be reached.
     fn slots(&self) -> watch::Receiver<BTreeSet<u32>>;
     /// Asks the log itself, not what was last heard, whether `slot` is still this process's. A process that was paused past its
     /// session learns here that it was replaced.
     async fn confirm(&self, slot: u32) -> Result<bool>;
-    /// Leaves, so that the others take over at once.
-    async fn leave(self: Box<Self>) -> Result<()>;
 }
 
 /// Writes transactions. Dropping it mid-transaction aborts.
@@ -186,6 +197,12 @@ pub trait Consumer: Send {
     /// The next offset `poll` looks at. Everything below it was delivered or holds no record, so a reader has caught up with
     /// a [`Range`] when its position is at `high`, even if the last record stands earlier.
     fn position(&self, topic: &str, partition: i32) -> Result<i64>;
+}
+
+/// The slot of a piece of work among `slots` (at least 1): the same in every process, and spread evenly.
+pub fn slot_of(name: &str, slots: u32) -> u32 {
+    let slots = i32::try_from(slots).unwrap_or(i32::MAX);
+    partition_of(name.as_bytes(), slots).unsigned_abs()
 }
 
 /// A log shared between the parts of a process.

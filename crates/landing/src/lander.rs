@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error, Landed, LandedTopic, LandingSettings, Observe, Result, What,
     reader::{PREFIX, Reader, table_of},
+    share::{GROUP, SLOTS, Share},
     topic::{Shared, TopicLander},
 };
 
@@ -73,14 +74,28 @@ impl Lander {
     /// Lands topics as they grow and new ones as they appear, until `stop`; what was read by then is
     /// committed. A topic that fails is tried again and does not keep the others back.
     ///
+    /// Any number of landers share the partitions. `member` names this one; no two may have the same name.
+    ///
     /// # Errors
-    /// Only when the topics cannot be listed at the start.
-    pub async fn run(&self, stop: CancellationToken, observe: Observe<'_>) -> Result<()> {
+    /// Only when the group cannot be joined, or the topics cannot be listed at the start.
+    pub async fn run(
+        &self,
+        member: &str,
+        stop: CancellationToken,
+        observe: Observe<'_>,
+    ) -> Result<()> {
+        let membership = self.log.join(GROUP, member, SLOTS).await?;
+        let share = Share::of(membership.as_ref());
         let (shared, told) = self.shared();
-        observed(told, observe, self.keep_all_landing(shared, stop)).await
+        observed(told, observe, self.keep_all_landing(shared, &share, stop)).await
     }
 
-    async fn keep_all_landing(&self, shared: Shared, stop: CancellationToken) -> Result<()> {
+    async fn keep_all_landing(
+        &self,
+        shared: Shared,
+        share: &Share,
+        stop: CancellationToken,
+    ) -> Result<()> {
         let mut found = self.log.topics(PREFIX).await?;
         // By name, id and partitions: a topic deleted and made again, or grown, gets a lander of its
         // own, and the one before ends by itself.
@@ -89,7 +104,8 @@ impl Lander {
         loop {
             for topic in found {
                 if known.insert((topic.name.clone(), topic.id.clone(), topic.partitions)) {
-                    working.spawn(keep_landing(shared.clone(), topic, stop.clone()));
+                    let (shared, share) = (shared.clone(), share.clone());
+                    working.spawn(keep_landing(shared, topic, share, stop.clone()));
                 }
             }
             tokio::select! {
@@ -152,7 +168,8 @@ async fn catch_up_topic(shared: Shared, topic: Topic) -> Result<Landed> {
             quarantined: 0,
         });
     };
-    let mut lander = TopicLander::open(shared, topic, reader).await?;
+    let all = 0..topic.partitions;
+    let mut lander = TopicLander::open(shared, topic, reader, all).await?;
     let ranges = lander.ranges().await?;
     let counts = lander.land_up_to(&ranges).await?;
     lander.trim().await?;
@@ -164,20 +181,40 @@ async fn catch_up_topic(shared: Shared, topic: Topic) -> Result<Landed> {
     })
 }
 
-async fn keep_landing(shared: Shared, topic: Topic, stop: CancellationToken) {
+async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: CancellationToken) {
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
+        let mine = share.partitions(&topic);
+        if mine.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = share.changed_from(&mine, &topic) => continue,
+            }
+        }
         let started = std::time::Instant::now();
+        // What was read is committed before other partitions are taken up: whoever has a lost one by then
+        // finds it landed, or we find it landed by them.
+        let until = stop.child_token();
         let work = async {
             let Some(reader) = Reader::of(&topic.name)? else {
                 unknown(&shared, &topic.name);
-                stop.cancelled().await;
+                until.cancelled().await;
                 return Ok(());
             };
-            let mut lander = TopicLander::open(shared.clone(), topic.clone(), reader).await?;
-            lander.land_until(&stop).await
+            let partitions = mine.iter().copied();
+            let lander = TopicLander::open(shared.clone(), topic.clone(), reader, partitions);
+            lander.await?.land_until(&until).await
         };
-        let error = match Box::pin(work).await {
+        let mut work = Box::pin(work);
+        let ended = tokio::select! {
+            ended = &mut work => ended,
+            () = share.changed_from(&mine, &topic) => {
+                until.cancel();
+                work.await
+            }
+        };
+        let error = match ended {
+            Ok(()) if !stop.is_cancelled() => continue,
             // The topic as it is now gets a lander of its own.
             Ok(()) | Err(Error::Replaced { .. }) => return,
             Err(error) => error,

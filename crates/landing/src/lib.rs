@@ -19,6 +19,7 @@ mod refused;
 mod retention;
 mod schemas;
 mod settings;
+mod share;
 mod topic;
 
 pub use audit::{PartitionAudit, verify};
@@ -27,4 +28,4 @@ pub use lander::Lander;
 pub use observe::{Landed, LandedTopic, Observe, What};
 pub use offsets::Offsets;
 pub use progress::landed_offsets;
-pub use settings::{LandingSettings, Share};
+pub use settings::LandingSettings;

@@ -48,7 +48,7 @@ impl Shared {
     }
 }
 
-/// Lands one topic, as far as it is this lander's share.
+/// Lands partitions of one topic.
 pub(crate) struct TopicLander {
     shared: Shared,
     topic: Topic,
@@ -81,20 +81,23 @@ pub(crate) struct Counts {
 }
 
 impl TopicLander {
-    /// Opens the topic where its table says it is.
-    pub(crate) async fn open(shared: Shared, topic: Topic, mut reader: Reader) -> Result<Self> {
+    /// Opens the `wanted` partitions of the topic where its table says they are.
+    pub(crate) async fn open(
+        shared: Shared,
+        topic: Topic,
+        mut reader: Reader,
+        wanted: impl IntoIterator<Item = i32>,
+    ) -> Result<Self> {
         let table = reader.table();
         if let Reader::Entity(reader) = &mut reader {
             schemas::exchange(&shared.lake, reader).await?;
         }
         let label = progress::label(&topic, &shared.lake.txns(&table).await?);
         let mut partitions = BTreeMap::new();
-        for partition in 0..topic.partitions {
-            if shared.settings.share.has(&topic.name, partition) {
-                let Shared { log, lake, .. } = &shared;
-                let at = progress::read(log.as_ref(), lake, &topic, &table, partition).await?;
-                partitions.insert(partition, at);
-            }
+        for partition in wanted {
+            let Shared { log, lake, .. } = &shared;
+            let at = progress::read(log.as_ref(), lake, &topic, &table, partition).await?;
+            partitions.insert(partition, at);
         }
         let starts = partitions
             .iter()

@@ -164,7 +164,7 @@ async fn landers_racing_on_the_same_partitions_land_each_record_once() {
                 ..LandingSettings::default()
             });
             let (stop, observe) = (stop.clone(), stage.observe());
-            tokio::spawn(async move { lander.run(stop, &observe).await })
+            tokio::spawn(async move { lander.run("lander", stop, &observe).await })
         })
         .collect();
     for round in 0..12 {

@@ -9,15 +9,25 @@
 
 mod stage;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use bus::{KafkaLog, KafkaSettings};
-use landing::{LandingSettings, What};
+use bus::{KafkaLog, KafkaSettings, Log};
+use landing::{LandedTopic, LandingSettings, What};
 use stage::{Stage, UNITS, bad_units, deletion, units};
 use tokio_util::sync::CancellationToken;
 
 /// A stage on the broker at `PEJL_TEST_KAFKA` (host:port), with topics of its own.
 async fn stage() -> Option<Stage> {
+    stage_with(3).await
+}
+
+async fn stage_with(partitions: i32) -> Option<Stage> {
     let Ok(bootstrap_servers) = std::env::var("PEJL_TEST_KAFKA") else {
         eprintln!("KAFKA HALF SKIPPED: set PEJL_TEST_KAFKA=host:port to land from a real broker");
         return None;
@@ -31,11 +41,13 @@ async fn stage() -> Option<Stage> {
         .into_owned();
     let settings = KafkaSettings {
         bootstrap_servers,
-        properties: BTreeMap::new(),
+        // As short as brokers allow.
+        properties: BTreeMap::from([("session.timeout.ms".into(), "6000".into())]),
         prefix: format!("landing{}.", name.replace('.', "-")),
         replication_factor: 1,
     };
     let log = KafkaLog::connect(settings).await.unwrap();
+    log.ensure_topic(UNITS, partitions).await.unwrap();
     Some(Stage::over(Arc::new(log), folder).await)
 }
 
@@ -77,15 +89,16 @@ async fn deaths_and_rivals_change_nothing() {
     }
     let stage = Arc::new(stage);
     let stop = CancellationToken::new();
-    let rivals: Vec<_> = (0..2)
-        .map(|_| {
+    let rivals: Vec<_> = ["one", "two"]
+        .into_iter()
+        .map(|name| {
             let lander = stage.lander(LandingSettings {
                 flush_rows: 3,
                 flush_seconds: 0.05,
                 ..LandingSettings::default()
             });
             let (stop, observe) = (stop.clone(), stage.observe());
-            tokio::spawn(async move { lander.run(stop, &observe).await })
+            tokio::spawn(async move { lander.run(name, stop, &observe).await })
         })
         .collect();
     send_with_holes(&stage, 500).await;
@@ -100,6 +113,53 @@ async fn deaths_and_rivals_change_nothing() {
     assert_eq!(stage.count("unit").await, 6 * 21);
     assert_eq!(stage.count("quarantine").await, 6 * 3);
     assert_eq!(stage.saw(|what| matches!(what, What::Failed { .. })), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn landers_share_the_partitions_and_take_over_from_the_dead() {
+    // So many that each lander is sure to get some of them.
+    let Some(stage) = stage_with(24).await else {
+        return;
+    };
+    let stop = CancellationToken::new();
+    let flushes = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let mut landers = Vec::new();
+    for (name, flushed) in ["one", "two"].into_iter().zip(&flushes) {
+        let lander = stage.lander(LandingSettings {
+            flush_seconds: 0.05,
+            ..LandingSettings::default()
+        });
+        let (stop, flushed) = (stop.clone(), Arc::clone(flushed));
+        landers.push(tokio::spawn(async move {
+            let observe = move |landed: LandedTopic| {
+                flushed.fetch_add(landed.rows, Ordering::Relaxed);
+            };
+            lander.run(name, stop, &observe).await
+        }));
+    }
+    let both_work = || flushes.iter().all(|it| it.load(Ordering::Relaxed) > 0);
+    let mut sent = 0;
+    stage
+        .until(async || {
+            stage.send(UNITS, units(sent..sent + 50)).await;
+            sent += 50;
+            both_work()
+        })
+        .await;
+    // Its session is over when it has not been heard of for a while.
+    let dead = landers.pop().unwrap();
+    dead.abort();
+    dead.await.unwrap_err();
+    stage.send(UNITS, units(sent..sent + 500)).await;
+    stage
+        .until(async || stage.audit().await.iter().all(|audit| audit.waiting == 0))
+        .await;
+    stop.cancel();
+    for lander in landers {
+        lander.await.unwrap().unwrap();
+    }
+    stage.assert_complete().await;
+    assert_eq!(stage.count("unit").await as i64, sent + 500);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

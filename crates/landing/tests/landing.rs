@@ -19,7 +19,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use bus::Record;
-use landing::{Lander, LandingSettings, Share, What};
+use landing::{Lander, LandingSettings, What};
 use stage::{Stage, UNITS, bad_units, deletion, entity, garbage, of_unknown_schema, units};
 use tokio_util::sync::CancellationToken;
 use watched::Watched;
@@ -356,7 +356,7 @@ async fn running_lands_what_comes_and_commits_the_rest_when_stopped() {
     let lander = stage.lander(settings);
     let running = tokio::spawn({
         let (stop, observe) = (stop.clone(), stage.observe());
-        async move { lander.run(stop, &observe).await }
+        async move { lander.run("lander", stop, &observe).await }
     });
     stage.send(UNITS, units(0..10)).await;
     stage
@@ -390,7 +390,7 @@ async fn running_lands_what_comes_and_commits_the_rest_when_stopped() {
     let lander = Lander::new(Arc::new(log), stage.lake(), patient);
     let running = tokio::spawn({
         let (stop, observe) = (stop.clone(), stage.observe());
-        async move { lander.run(stop, &observe).await }
+        async move { lander.run("lander", stop, &observe).await }
     });
     stage
         .until(async || polled.load(Ordering::Relaxed) == 20)
@@ -428,7 +428,7 @@ async fn a_failing_topic_is_reported_and_does_not_keep_others_back() {
     let lander = stage.lander(settings);
     let running = tokio::spawn({
         let (stop, observe) = (stop.clone(), stage.observe());
-        async move { lander.run(stop, &observe).await }
+        async move { lander.run("lander", stop, &observe).await }
     });
     stage
         .until(async || {
@@ -449,28 +449,6 @@ async fn a_failing_topic_is_reported_and_does_not_keep_others_back() {
     stage.until(async || stage.saw(told) > 0).await;
     stop.cancel();
     running.await.unwrap().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shares_divide_the_partitions() {
-    let stage = Stage::new().await;
-    stage.send(UNITS, units(0..60)).await;
-    let mut rows = 0;
-    for index in 0..2 {
-        let settings = LandingSettings {
-            share: Share { index, of: 2 },
-            ..LandingSettings::default()
-        };
-        let landed = stage
-            .lander(settings)
-            .catch_up(&stage.observe())
-            .await
-            .unwrap();
-        assert!(landed[0].rows > 0 && landed[0].rows < 60);
-        rows += landed[0].rows;
-    }
-    assert_eq!(rows, 60);
-    stage.assert_complete().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Folder for the log and, unless the lake is elsewhere, the tables [default: pejl-data].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Name of this process among others that share its work [default: the host's name].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// What to log, such as `info` or `ingest=debug,warn`.
     #[arg(long, global = true, env = "PEJL_LOG", value_name = "FILTER")]
     pub(crate) log_level: Option<String>,

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) pseudonym_key: Option<Secret>,
     /// Values for `${NAME}` in pipelines; the environment comes first.
     pub(crate) secrets: BTreeMap<String, Secret>,
+    /// This process among others.
+    pub(crate) node: Node,
     /// The log.
     pub(crate) log: Log,
     /// The tables.
@@ -39,6 +41,15 @@ pub(crate) struct Settings {
     pub(crate) build: Build,
     /// Serving SQL.
     pub(crate) serve: Serve,
+}
+
+/// `[node]`: this process among the others that share its work.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    /// Its name. No two workers and no two landers may have the same; one that is restarted under its
+    /// name within ten seconds goes on with its work, and nobody else's moves.
+    pub(crate) name: String,
 }
 
 /// `[log]`: Kafka when brokers are named, else the embedded log in the data folder.
@@ -132,11 +143,22 @@ impl Default for Settings {
             pipelines: "pipelines".into(),
             pseudonym_key: None,
             secrets: BTreeMap::new(),
+            node: Node::default(),
             log: Log::default(),
             lake: Lake::default(),
             landing: Landing::default(),
             build: Build::default(),
             serve: Serve::default(),
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let host = nix::unistd::gethostname().ok();
+        let name = host.and_then(|it| it.into_string().ok());
+        Self {
+            name: name.unwrap_or_else(|| "pejl".to_owned()),
         }
     }
 }
@@ -211,6 +233,9 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
         .map_err(|err| Mistake(explain(&err, &file)))?;
     if let Some(data) = &args.data {
         settings.data.clone_from(data);
+    }
+    if let Some(name) = &args.name {
+        settings.node.name.clone_from(name);
     }
     if let Some(pipelines) = &args.pipelines {
         settings.pipelines.clone_from(pipelines);

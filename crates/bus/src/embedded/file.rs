@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::{Error, Range, Result};
 
 /// Raised when the tables below change meaning.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Payloads stand apart from blocks, so that giving staged records their offsets moves no payload.
 const TABLES: &str = "
@@ -34,11 +34,18 @@ const TABLES: &str = "
     create table positions (source text primary key, position text not null) strict, without rowid;
 ";
 
+/// What format 2 added.
+const BOARDS: &str = "
+    create table boards (board text not null, key text not null, text text not null, primary key (board, key)) strict, without rowid;
+";
+
 /// What readers may see: everything committed, nothing else.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) topics: BTreeMap<String, TopicState>,
     pub(super) positions: BTreeMap<String, Position>,
+    /// Texts by board and key.
+    pub(super) boards: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A topic and how far its partitions reach.
@@ -121,6 +128,15 @@ impl LogFile {
             let position = serde_json::from_str(&text)
                 .map_err(|err| Error::Damaged(format!("position of source `{source}`: {err}")))?;
             model.positions.insert(source, position);
+        }
+        let mut texts = self
+            .connection
+            .prepare("select board, key, text from boards")
+            .map_err(failed)?;
+        let mut rows = texts.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let (board, key, text): (String, String, String) = row.try_into().map_err(failed)?;
+            model.boards.entry(board).or_default().insert(key, text);
         }
         Ok(model)
     }
@@ -222,16 +238,19 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(failed)?;
     match format {
-        0 => {
-            transaction.execute_batch(TABLES).map_err(failed)?;
+        0 | 1 => {
+            if format == 0 {
+                transaction.execute_batch(TABLES).map_err(failed)?;
+            }
             transaction
-                .pragma_update(None, "user_version", FORMAT)
+                .execute_batch(BOARDS)
+                .and_then(|()| transaction.pragma_update(None, "user_version", FORMAT))
                 .map_err(failed)?;
         }
         FORMAT => {}
         other => {
             return Err(Error::Settings(format!(
-                "{} has format {other}, this pejl reads format {FORMAT}; use the pejl that wrote it",
+                "{} has format {other}, this pejl reads formats up to {FORMAT}; use the pejl that wrote it",
                 path.display(),
             )));
         }

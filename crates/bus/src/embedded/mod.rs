@@ -10,7 +10,7 @@ mod store;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -125,15 +125,47 @@ impl Log for EmbeddedLog {
     }
 
     async fn board(&self, board: Board) -> Result<BTreeMap<String, String>> {
-        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+        let model = self.inner.model();
+        Ok(model.boards.get(board.name()).cloned().unwrap_or_default())
     }
 
-    async fn post(&self, board: Board, _key: &str, _text: Option<&str>) -> Result<()> {
-        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+    async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()> {
+        let (key, text) = (key.to_owned(), text.map(str::to_owned));
+        self.inner
+            .ask(|reply| Command::Post {
+                board: board.name(),
+                key,
+                text,
+                reply,
+            })
+            .await
     }
 
-    async fn join(&self, group: &str, _member: &str, _slots: u32) -> Result<Box<dyn Membership>> {
-        Err(Error::Unavailable(format!("{group}: not there yet")))
+    async fn join(&self, _group: &str, _member: &str, slots: u32) -> Result<Box<dyn Membership>> {
+        Ok(Box::new(Alone {
+            slots: watch::Sender::new((0..slots).collect()),
+        }))
+    }
+}
+
+/// One process owns the file, so all the work is its own.
+#[derive(Debug)]
+struct Alone {
+    slots: watch::Sender<BTreeSet<u32>>,
+}
+
+#[async_trait]
+impl Membership for Alone {
+    fn count(&self) -> u32 {
+        self.slots.borrow().len() as u32
+    }
+
+    fn slots(&self) -> watch::Receiver<BTreeSet<u32>> {
+        self.slots.subscribe()
+    }
+
+    async fn confirm(&self, slot: u32) -> Result<bool> {
+        Ok(self.slots.borrow().contains(&slot))
     }
 }
 

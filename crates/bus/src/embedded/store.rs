@@ -244,6 +244,29 @@ impl Store {
         Ok(())
     }
 
+    /// Puts a text on a board, or takes it off.
+    pub(super) fn post(&mut self, board: &str, key: String, text: Option<String>) -> Result<()> {
+        let savepoint = self.file.connection.savepoint().map_err(failed)?;
+        match &text {
+            Some(text) => savepoint.execute(
+                "insert or replace into boards values (?1, ?2, ?3)",
+                params![board, key, text],
+            ),
+            None => savepoint.execute(
+                "delete from boards where board = ?1 and key = ?2",
+                params![board, key],
+            ),
+        }
+        .and_then(|_| savepoint.commit())
+        .map_err(failed)?;
+        let texts = self.model.boards.entry(board.to_owned()).or_default();
+        match text {
+            Some(text) => texts.insert(key, text),
+            None => texts.remove(&key),
+        };
+        Ok(())
+    }
+
     fn check(&self, holder: &Holder) -> Result<()> {
         match self.holders.get(&holder.task) {
             Some(epoch) if *epoch == holder.epoch => Ok(()),

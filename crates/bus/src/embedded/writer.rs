@@ -62,6 +62,13 @@ pub(super) enum Command {
         before: i64,
         reply: Reply<()>,
     },
+    /// Puts a text on a board, or takes it off.
+    Post {
+        board: &'static str,
+        key: String,
+        text: Option<String>,
+        reply: Reply<()>,
+    },
 }
 
 /// The state of the thread.
@@ -171,6 +178,12 @@ impl Writer {
                 before,
                 reply,
             } => answer(reply, self.store.trim(&topic, partition, before)),
+            Command::Post {
+                board,
+                key,
+                text,
+                reply,
+            } => answer(reply, self.store.post(board, key, text)),
         }
     }
 }

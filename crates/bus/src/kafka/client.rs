@@ -43,7 +43,7 @@ impl std::fmt::Debug for KafkaSettings {
 }
 
 /// Properties that users may not set, because the log's promises rest on them.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 13] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "transactional.id",
@@ -54,6 +54,9 @@ const RESERVED: [&str; 10] = [
     "enable.auto.commit",
     "auto.offset.reset",
     "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "partition.assignment.strategy",
 ];
 
 impl KafkaSettings {
@@ -101,6 +104,30 @@ impl KafkaSettings {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error");
+        config
+    }
+
+    /// A member of a group that shares work. It reads nothing.
+    pub(super) fn member(&self, group: &str, member: &str) -> ClientConfig {
+        let mut config = self.base(&[
+            // Work of a process that died waits this long. The brokers' least is 6 s by default.
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "2000"),
+        ]);
+        config
+            .set("group.id", format!("{}pejl-{group}", self.prefix))
+            .set("group.instance.id", member)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "latest");
+        config
+    }
+
+    /// A producer of single records, each on its own.
+    pub(super) fn poster(&self) -> ClientConfig {
+        let mut config = self.base(&[]);
+        config.set("enable.idempotence", "true").set("acks", "all");
         config
     }
 

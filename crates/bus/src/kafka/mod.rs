@@ -5,6 +5,7 @@
 
 mod client;
 mod consumer;
+mod membership;
 mod producer;
 mod table;
 mod topics;
@@ -22,14 +23,16 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions},
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
+    producer::{FutureProducer, FutureRecord},
     types::RDKafkaErrorCode as Code,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 pub use self::client::KafkaSettings;
 use self::{
     client::{Context, failed, is_settling},
     consumer::KafkaConsumer,
+    membership::Member,
     producer::KafkaProducer,
     table::Table,
 };
@@ -42,6 +45,8 @@ use crate::{
 const INTERNAL: &str = "pejl._";
 const POSITIONS: &str = "pejl._positions";
 const TOPICS: &str = "pejl._topics";
+const ORDERS: &str = "pejl._orders";
+const REPORTS: &str = "pejl._reports";
 
 /// How long a request to the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,15 +138,33 @@ impl Log for KafkaLog {
     }
 
     async fn board(&self, board: Board) -> Result<BTreeMap<String, String>> {
-        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+        let texts = self.inner.board(board).read(&self.inner).await?;
+        Ok(texts.as_ref().clone())
     }
 
-    async fn post(&self, board: Board, _key: &str, _text: Option<&str>) -> Result<()> {
-        Err(Error::Unavailable(format!("{board:?}: not there yet")))
+    async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()> {
+        let what = "posting on a board";
+        let poster = self
+            .inner
+            .poster
+            .get_or_try_init(|| async {
+                let config = self.inner.settings.poster();
+                let made = config.create_with_context(Context::default());
+                made.map_err(|err| failed(what, &err))
+            })
+            .await?;
+        let physical = self.inner.physical(self.inner.board(board).topic());
+        let mut record = FutureRecord::to(&physical).partition(0).key(key);
+        record.payload = text;
+        match poster.send(record, PATIENCE).await {
+            Ok(_) => Ok(()),
+            Err((err, _)) => Err(failed(what, &err)),
+        }
     }
 
-    async fn join(&self, group: &str, _member: &str, _slots: u32) -> Result<Box<dyn Membership>> {
-        Err(Error::Unavailable(format!("{group}: not there yet")))
+    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>> {
+        let member = Member::join(Arc::clone(&self.inner), group, member, slots).await?;
+        Ok(Box::new(member))
     }
 }
 
@@ -155,6 +178,10 @@ struct Inner {
     admin: AdminClient<Context>,
     positions: Table,
     topics: Table,
+    orders: Table,
+    reports: Table,
+    /// Writes on boards; made when first needed.
+    poster: OnceCell<FutureProducer<Context>>,
     /// Topics and their partitions, as last heard of.
     known: RwLock<HashMap<String, i32>>,
     /// Held while a topic is made, so that this process does not fence itself.
@@ -188,6 +215,9 @@ impl Inner {
                 .map_err(|err| failed(&what, &err))?,
             positions: Table::new(POSITIONS),
             topics: Table::new(TOPICS),
+            orders: Table::new(ORDERS),
+            reports: Table::new(REPORTS),
+            poster: OnceCell::new(),
             known: RwLock::default(),
             making: Mutex::new(()),
             settings,
@@ -197,6 +227,13 @@ impl Inner {
             .fetch_metadata(None, FIRST_PATIENCE)
             .map_err(|err| failed(&format!("{what}: no broker answered"), &err))?;
         Ok(inner)
+    }
+
+    fn board(&self, board: Board) -> &Table {
+        match board {
+            Board::Orders => &self.orders,
+            Board::Reports => &self.reports,
+        }
     }
 
     /// The topic's name in the cluster.

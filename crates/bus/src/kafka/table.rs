@@ -42,6 +42,10 @@ impl Table {
         }
     }
 
+    pub(super) fn topic(&self) -> &'static str {
+        self.topic
+    }
+
     /// All entries written by transactions that were committed before this call.
     ///
     /// Another producer's open transaction hides whatever was committed after its first record. Answering then would give out an old position and

@@ -18,11 +18,11 @@ use rdkafka::{
 use uuid::Uuid;
 
 use super::{
-    INTERNAL, Inner, PATIENCE, POSITIONS, TOPICS,
+    INTERNAL, Inner, ORDERS, PATIENCE, POSITIONS, REPORTS, TOPICS,
     client::{failed, max_message_bytes},
     producer::KafkaProducer,
 };
-use crate::{Error, Result, Topic};
+use crate::{Error, Result, Topic, check_topic};
 
 /// Keeps everything until `trim`: what is not landed yet must not expire.
 const KEPT: [(&str, &str); 3] = [("cleanup.policy", "delete"), ("retention.ms", "-1"), FUTURE];
@@ -40,13 +40,24 @@ const COMPACTED: [(&str, &str); 3] = [
 /// Makes the topics the log itself needs.
 pub(super) async fn ensure_internal(inner: &Arc<Inner>) -> Result<()> {
     let present = inner.blocking(|inner| inner.partition_counts()).await?;
-    for name in [POSITIONS, TOPICS] {
+    for name in [POSITIONS, TOPICS, ORDERS, REPORTS] {
         if !present.contains_key(name) {
             create(inner, name, 1, &COMPACTED, false).await?;
             wait_for(inner, name).await?;
         }
     }
     Ok(())
+}
+
+/// Makes a topic of slots if there is none; how many it has.
+pub(super) async fn ensure_slots(inner: &Arc<Inner>, name: &str, slots: i32) -> Result<i32> {
+    check_topic(name, slots)?;
+    let present = inner.blocking(|inner| inner.partition_counts()).await?;
+    if let Some(slots) = present.get(name) {
+        return Ok(*slots);
+    }
+    create(inner, name, slots, &[("cleanup.policy", "delete")], false).await?;
+    wait_for(inner, name).await
 }
 
 /// The topic, made if there is none.

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bus::{Assignment, EmbeddedLog, Error, SharedLog};
+use bus::{Assignment, Board, EmbeddedLog, Error, SharedLog};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -227,13 +227,31 @@ async fn a_later_format_is_refused() {
     drop(folder.open().await);
     Connection::open(folder.path().join("log.db"))
         .unwrap()
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", 99)
         .unwrap();
     let refused = EmbeddedLog::open(folder.path()).await;
     assert!(
-        matches!(&refused, Err(Error::Settings(text)) if text.contains("format 2")),
+        matches!(&refused, Err(Error::Settings(text)) if text.contains("format 99")),
         "{refused:?}"
     );
+}
+
+/// Format 1 had no boards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_format_is_read_on() {
+    let folder = Folder::new();
+    let log = folder.open().await;
+    log.ensure_topic("t", 1).await.unwrap();
+    write(log.as_ref(), "task", "t", vec![record("k", "v")]).await;
+    drop(log);
+    let file = Connection::open(folder.path().join("log.db")).unwrap();
+    file.execute_batch("drop table boards; pragma user_version = 1")
+        .unwrap();
+    drop(file);
+    let log = folder.open().await;
+    assert_eq!(read_all(log.as_ref(), "t", 1).await.len(), 1);
+    log.post(Board::Orders, "a", Some("1")).await.unwrap();
+    assert_eq!(log.board(Board::Orders).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

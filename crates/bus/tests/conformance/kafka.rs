@@ -45,6 +45,10 @@ impl Place for Cluster {
 }
 
 impl Cluster {
+    pub(crate) fn settings(&self) -> KafkaSettings {
+        self.0.clone()
+    }
+
     fn plain(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.0.bootstrap_servers);

@@ -14,6 +14,7 @@ mod kafka;
 mod keeping;
 mod place;
 mod reading;
+mod sharing;
 mod transactions;
 
 /// Every promise, once for each log.
@@ -65,4 +66,7 @@ both! {
         every_part_of_a_record_returns,
         topics_are_listed_and_keep_their_identity,
         bad_topics_are_refused;
+    sharing:
+        a_board_keeps_the_last_text_of_each_key,
+        a_single_member_has_all_the_work;
 }

@@ -102,9 +102,9 @@ impl Stage {
         seen.iter().filter(|landed| wanted(&landed.what)).count()
     }
 
-    /// Waits for a condition, for at most ten seconds.
+    /// Waits for a condition, for at most a minute.
     pub(crate) async fn until(&self, mut condition: impl AsyncFnMut() -> bool) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while !condition().await {
             assert!(
                 std::time::Instant::now() < deadline,

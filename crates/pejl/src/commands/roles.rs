@@ -29,7 +29,7 @@ pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(&settings)?;
     let lander = wiring::lander(&settings, &log, &lake);
     if !once {
-        keep_landing(lander, until_interrupted()).await?;
+        keep_landing(lander, settings.node.name, until_interrupted()).await?;
         return Ok(0);
     }
     let landed = lander.catch_up(&|_| {}).await?;

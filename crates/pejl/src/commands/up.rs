@@ -60,7 +60,11 @@ pub(crate) async fn everything(
     let building_stop = CancellationToken::new();
     let landing = spawn_until_failure(
         "landing",
-        land(wiring::lander(settings, &log, &lake), landing_stop.clone()),
+        land(
+            wiring::lander(settings, &log, &lake),
+            settings.node.name.clone(),
+            landing_stop.clone(),
+        ),
         &stop,
     );
     let building = spawn_until_failure(
@@ -115,11 +119,15 @@ async fn interrupted() {
     }
 }
 
-pub(crate) async fn land(lander: Lander, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn land(
+    lander: Lander,
+    member: String,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let observe = |it: landing::LandedTopic| {
         tracing::info!(topic = it.topic, rows = it.rows, "landed");
     };
-    lander.run(stop, &observe).await?;
+    lander.run(&member, stop, &observe).await?;
     Ok(())
 }
 

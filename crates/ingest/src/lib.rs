@@ -3,14 +3,19 @@
 //! One transaction holds the records, the rows set aside, the bookkeeping and the source's position, so
 //! a crash at any moment leaves either all of a delivery or nothing of it.
 
+mod control;
 mod functions;
 mod mapping;
+mod order;
 mod preview;
 mod record;
-mod schedule;
+mod supervisor;
+mod task;
 mod transaction;
 
-use bus::SharedLog;
+use std::sync::Arc;
+
+use bus::{Membership, SharedLog};
 use connector_api::Entry;
 use contract::{FixBy, PseudonymKey};
 use spec::Pipeline;
@@ -18,8 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{mapping::Mapping, transaction::Transaction};
 
+pub use control::{Control, Status};
+pub use order::{Order, Report, State, Trouble};
 pub use preview::{Preview, preview};
-pub use schedule::{Observer, SourceState, State};
+pub use supervisor::{Observer, Reload};
 
 /// Reads sources into the log.
 #[derive(Debug, Clone)]
@@ -28,6 +35,13 @@ pub struct Ingest {
     connectors: &'static [Entry],
     key: Option<PseudonymKey>,
     partitions: i32,
+}
+
+/// The right to a source's task, as a member of the group of workers.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    membership: Arc<dyn Membership>,
+    slot: u32,
 }
 
 /// What one read of a source did.
@@ -74,12 +88,33 @@ impl Ingest {
         stop: &CancellationToken,
         observe: &(dyn Fn(&ReadReport) + Send + Sync),
     ) -> Result<ReadReport> {
+        self.read_as(pipeline, None, stop, observe).await
+    }
+
+    /// The same for a worker, which may have lost its claim without knowing.
+    ///
+    /// The order matters. Opening the producer ends whoever else is at the task, so that the position read after
+    /// it is the last there will be: read before, another's commit could come in between, and its records be read again.
+    /// The claim is confirmed after that and before anything is read: a process that slept past its session has then
+    /// done no more harm than to have the task's owner start over.
+    pub(crate) async fn read_as(
+        &self,
+        pipeline: &Pipeline,
+        claim: Option<&Claim>,
+        stop: &CancellationToken,
+        observe: &(dyn Fn(&ReadReport) + Send + Sync),
+    ) -> Result<ReadReport> {
         let entry = find_connector(self.connectors, pipeline)?;
         let mut mapping = Mapping::new(pipeline, self.key.as_ref())?;
         let trace_id = uuid::Uuid::now_v7().simple().to_string();
+        let producer = self.log.producer(&pipeline.name).await?;
+        if let Some(Claim { membership, slot }) = claim
+            && !membership.confirm(*slot).await?
+        {
+            return Err(Error::Lost(pipeline.name.clone()));
+        }
         let position = self.log.position(&pipeline.name).await?;
         let mut source = (entry.open)(pipeline.settings.clone(), position).await?;
-        let producer = self.log.producer(&pipeline.name).await?;
         let mut open =
             Transaction::new(&self.log, producer, pipeline, self.partitions, &trace_id).await?;
         let mut report = ReadReport {
@@ -88,11 +123,16 @@ impl Ingest {
             ..ReadReport::default()
         };
         loop {
-            if stop.is_cancelled() {
-                open.abort().await?;
-                return Ok(report);
-            }
-            let batch = match source.next().await {
+            // Whatever the source is waiting for, a stop comes first.
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    open.abort().await?;
+                    return Ok(report);
+                }
+                next = source.next() => next,
+            };
+            let batch = match next {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
                 Err(err) => {
@@ -155,6 +195,9 @@ pub enum Error {
     /// The log failed.
     #[error(transparent)]
     Log(#[from] bus::Error),
+    /// Another worker has the task now.
+    #[error("{0}: another worker has taken the task over")]
+    Lost(String),
     /// A batch that passed its contract could not be written.
     #[error("{source_name}: cannot encode records: {reason}")]
     Encode {
@@ -172,8 +215,14 @@ impl Error {
             Self::Settings(_) => FixBy::Settings,
             Self::Connector(err) => err.fix_by(),
             Self::Log(err) => err.fix_by(),
+            Self::Lost(_) => FixBy::Source,
             Self::Encode { .. } => FixBy::Us,
         }
+    }
+
+    /// Whether the task is somebody else's now, which is nobody's fault.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Log(bus::Error::Fenced(_)))
     }
 
     /// Whether the same read may succeed later without anybody doing anything.
@@ -181,7 +230,7 @@ impl Error {
         match self {
             Self::Connector(err) => err.is_retryable(),
             Self::Log(err) => matches!(err, bus::Error::Unavailable(_)),
-            Self::Settings(_) | Self::Encode { .. } => false,
+            Self::Settings(_) | Self::Lost(_) | Self::Encode { .. } => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context;
 use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
 use contract::PseudonymKey;
-use ingest::Ingest;
+use ingest::{Ingest, Reload};
 use lake::Lake;
 use landing::{Lander, LandingSettings};
 use spec::{Pipeline, parse_pipeline};
@@ -100,10 +100,25 @@ pub(crate) fn pseudonym_key(settings: &Settings) -> Result<Option<PseudonymKey>,
         .map_err(|err| Mistake(format!("pseudonym_key: {err}")))
 }
 
+/// All sources, by name, also those that are not enabled: somebody may resume them.
+pub(crate) fn all_sources(settings: &Settings) -> anyhow::Result<Vec<Pipeline>> {
+    read_sources(&settings.pipelines.join("sources"), settings)
+}
+
+/// Reads one source's file again.
+pub(crate) fn reload(settings: &Settings) -> Reload {
+    let settings = settings.clone();
+    Arc::new(move |name| {
+        let again = all_sources(&settings).map_err(|err| format!("{err:#}"))?;
+        let found = again.into_iter().find(|it| it.name == name);
+        found.ok_or_else(|| format!("there is no source `{name}` any more"))
+    })
+}
+
 /// All enabled sources, by name. `only` narrows them down; a name that is not there is a mistake.
 pub(crate) fn sources(settings: &Settings, only: &[String]) -> anyhow::Result<Vec<Pipeline>> {
     let folder = settings.pipelines.join("sources");
-    let all = read_sources(&folder, settings)?;
+    let all = all_sources(settings)?;
     for name in only {
         if !all.iter().any(|it| &it.name == name) {
             let known: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();

@@ -15,11 +15,17 @@ use crate::{
 };
 
 pub(crate) async fn worker(settings: Settings) -> anyhow::Result<u8> {
-    let sources = wiring::sources(&settings, &[])?;
+    let sources = wiring::all_sources(&settings)?;
     let log = wiring::open_log(&settings).await?;
     let ingest = wiring::ingest(&settings, &log)?;
     ingest
-        .run(sources, until_interrupted(), Arc::new(tell_source))
+        .run(
+            &settings.node.name,
+            sources,
+            wiring::reload(&settings),
+            until_interrupted(),
+            Arc::new(tell_source),
+        )
         .await?;
     Ok(0)
 }

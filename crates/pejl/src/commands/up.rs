@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bus::SharedLog;
-use ingest::{SourceState, State};
+use ingest::{Report, State, Trouble};
 use lake::Lake;
 use landing::Lander;
 use spec::Pipeline;
@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
-    let sources = wiring::sources(&settings, &[])?;
+    let sources = wiring::all_sources(&settings)?;
     if sources.is_empty() {
         return Err(Mistake(format!(
             "no sources in {}",
@@ -74,7 +74,13 @@ pub(crate) async fn everything(
     );
     let ingest = wiring::ingest(settings, &log)?;
     let reading = ingest
-        .run(sources, stop.clone(), Arc::new(tell_source))
+        .run(
+            &settings.node.name,
+            sources,
+            wiring::reload(settings),
+            stop.clone(),
+            Arc::new(tell_source),
+        )
         .await;
     // A source that needs a human has stopped; the others' work is still landed and served.
     stop.cancelled().await;
@@ -158,22 +164,25 @@ pub(crate) async fn keep_building(
 }
 
 /// Logs what a source does; it is not silent about trouble even when nobody asked for logs.
-pub(crate) fn tell_source(it: SourceState) {
-    match it.state {
-        State::Running(_) => {}
-        State::Waiting(report) => {
-            tracing::info!(source = it.source, rows = report.rows, "waiting");
+pub(crate) fn tell_source(report: &Report) {
+    match (report.state, &report.trouble) {
+        (State::Waiting, _) => {
+            tracing::info!(source = report.source, rows = report.rows, "waiting");
         }
-        State::Degraded { error, pause } => {
-            tracing::warn!(source = it.source, error, ?pause, "degraded");
+        (
+            State::NeedsAHuman,
+            Some(Trouble {
+                error,
+                fix_by,
+                step,
+            }),
+        ) => {
+            let source = &report.source;
+            output::error(&anyhow::anyhow!(
+                "source {source} stopped: {error} (to be fixed by {fix_by}: {step})"
+            ));
         }
-        State::NeedsAHuman { error, fix_by } => {
-            let text = format!(
-                "source {} stopped: {error} (to be fixed by {fix_by})",
-                it.source
-            );
-            output::error(&anyhow::anyhow!(text));
-        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bus::{Board, SharedLog};
 use contract::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
@@ -20,7 +20,7 @@ pub struct Control {
 }
 
 /// A source as people see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// The source.
     pub source: String,

@@ -1,6 +1,6 @@
 //! The command line: what can be asked of `pejl`, and the help that teaches it.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Name of this process among others that share its work [default: the host's name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Address for health, metrics and steering [default: 127.0.0.1:8088; port 0 for any free one].
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) http: Option<SocketAddr>,
     /// What to log, such as `info` or `ingest=debug,warn`.
     #[arg(long, global = true, env = "PEJL_LOG", value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
@@ -123,9 +126,12 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Lists and tries sources.
+    /// Lists and tries connectors and the sources that use them.
     #[command(subcommand)]
     Connector(Connector),
+    /// What sources do, and steering them: pause, resume, restart, positions.
+    #[command(subcommand)]
+    Source(Source),
     /// Shows and checks the contract.
     #[command(subcommand)]
     Schema(Schema),
@@ -146,6 +152,44 @@ pub(crate) enum Connector {
     Check {
         /// The source: its file name without `.yaml`.
         source: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Source {
+    /// What every source does: state, worker, last rows, failures, and what to do about them.
+    List {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Everything known of one source, as JSON.
+    Show {
+        /// The source: its file name without `.yaml`.
+        source: String,
+    },
+    /// Has a source rest. The transaction it is in is given up and read again later.
+    Pause {
+        /// The source.
+        source: String,
+    },
+    /// Has a source work, also one whose file says `enabled: false`.
+    Resume {
+        /// The source.
+        source: String,
+    },
+    /// Has a source read at once, with its pipeline file read again: after a mistake was mended.
+    Restart {
+        /// The source.
+        source: String,
+    },
+    /// Where a source stands, as JSON; or puts it elsewhere while it is paused.
+    Position {
+        /// The source.
+        source: String,
+        /// The new position, as `pejl source position` shows it. What is read again lands as new versions.
+        #[arg(long, value_name = "JSON")]
+        set: Option<String>,
     },
 }
 

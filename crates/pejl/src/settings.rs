@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) build: Build,
     /// Serving SQL.
     pub(crate) serve: Serve,
+    /// Health, metrics and steering over HTTP.
+    pub(crate) http: Http,
 }
 
 /// `[node]`: this process among the others that share its work.
@@ -120,6 +122,16 @@ pub(crate) struct Serve {
     pub(crate) max_connections: usize,
 }
 
+/// `[http]`: health, metrics and steering.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// Address of the server that every long-running role has; port 0 for any free one.
+    pub(crate) listen: SocketAddr,
+    /// What must be shown to steer sources; without it nobody may over HTTP.
+    pub(crate) token: Option<Secret>,
+}
+
 /// A text that is never printed.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -149,6 +161,7 @@ impl Default for Settings {
             landing: Landing::default(),
             build: Build::default(),
             serve: Serve::default(),
+            http: Http::default(),
         }
     }
 }
@@ -207,6 +220,15 @@ impl Default for Serve {
     }
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8088)),
+            token: None,
+        }
+    }
+}
+
 /// Defaults, then the file, then the environment, then the command line.
 pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
     let file = match &args.config {
@@ -233,6 +255,9 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
         .map_err(|err| Mistake(explain(&err, &file)))?;
     if let Some(data) = &args.data {
         settings.data.clone_from(data);
+    }
+    if let Some(listen) = args.http {
+        settings.http.listen = listen;
     }
     if let Some(name) = &args.name {
         settings.node.name.clone_from(name);

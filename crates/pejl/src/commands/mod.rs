@@ -4,11 +4,13 @@ mod build;
 mod connector;
 mod demo;
 mod functions;
+mod http;
 mod query;
 mod roles;
 mod run;
 mod schema;
 mod serve;
+mod source;
 mod status;
 mod up;
 mod verify;
@@ -47,6 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
         Command::Verify { format } => verify::run(&settings, format).await,
         Command::Status { format } => status::run(&settings, format).await,
         Command::Connector(command) => connector::run(&settings, &command).await,
+        Command::Source(command) => source::run(&settings, command).await,
         Command::Schema(command) => schema::run(&command),
         Command::Functions => functions::run(),
     }

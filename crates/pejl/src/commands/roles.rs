@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use ingest::Control;
+use serve_http::{Readiness, Serving};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::{
-        serve,
+        http, serve,
         up::{land as keep_landing, tell_source, until_interrupted},
     },
     output,
@@ -18,15 +20,18 @@ pub(crate) async fn worker(settings: Settings) -> anyhow::Result<u8> {
     let sources = wiring::all_sources(&settings)?;
     let log = wiring::open_log(&settings).await?;
     let ingest = wiring::ingest(&settings, &log)?;
+    let stop = until_interrupted();
+    let watching = watch(&settings, Some(http::control(&log, &sources)), &stop).await?;
     ingest
         .run(
             &settings.node.name,
             sources,
             wiring::reload(&settings),
-            until_interrupted(),
+            stop,
             Arc::new(tell_source),
         )
         .await?;
+    watching.task.await??;
     Ok(0)
 }
 
@@ -35,7 +40,10 @@ pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(&settings)?;
     let lander = wiring::lander(&settings, &log, &lake);
     if !once {
-        keep_landing(lander, settings.node.name, until_interrupted()).await?;
+        let stop = until_interrupted();
+        let watching = watch(&settings, None, &stop).await?;
+        keep_landing(lander, settings.node.name, stop).await?;
+        watching.task.await??;
         return Ok(0);
     }
     let landed = lander.catch_up(&|_| {}).await?;
@@ -60,8 +68,21 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(&settings)?;
     let warehouse = wiring::open_warehouse(&settings, &lake).await?;
     let stop: CancellationToken = until_interrupted();
+    let watching = watch(&settings, None, &stop).await?;
     let serving = serve::start(&settings, &warehouse, stop).await?;
     output::line(&format!("serving SQL on {}", serving.addr))?;
     serving.task.await?;
+    watching.task.await??;
     Ok(0)
+}
+
+/// A role whose parts are all there: it is ready once it serves health and metrics.
+async fn watch(
+    settings: &Settings,
+    control: Option<Control>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Serving> {
+    let watching = http::start(settings, &Readiness::default(), control, stop.clone()).await?;
+    output::line(&format!("health and metrics on http://{}", watching.addr))?;
+    Ok(watching)
 }

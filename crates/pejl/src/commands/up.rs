@@ -12,8 +12,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use warehouse::Warehouse;
 
+use serve_http::Readiness;
+
 use crate::{
-    commands::serve,
+    commands::{http, serve},
     output,
     settings::{Mistake, Settings},
     wiring,
@@ -48,6 +50,10 @@ pub(crate) async fn everything(
 ) -> anyhow::Result<()> {
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
+    let readiness = Readiness::of(&["serving"]);
+    let control = http::control(&log, &sources);
+    let watching = http::start(settings, &readiness, Some(control), serving_stop.clone()).await?;
+    output::line(&format!("health and metrics on http://{}", watching.addr))?;
     let serving = if settings.serve.users.is_empty() {
         output::line(serve::NO_USERS)?;
         None
@@ -56,6 +62,7 @@ pub(crate) async fn everything(
         serving_on(serving.addr)?;
         Some(serving)
     };
+    readiness.ready("serving");
     let landing_stop = CancellationToken::new();
     let building_stop = CancellationToken::new();
     let landing = spawn_until_failure(
@@ -94,6 +101,10 @@ pub(crate) async fn everything(
     if let Some(serving) = serving {
         serving.task.await.context("serving")?;
     }
+    watching
+        .task
+        .await
+        .context("serving health and metrics")??;
     reading?;
     landed?;
     built?;

@@ -107,6 +107,7 @@ impl Stage {
             .current_dir(self.folder.path())
             .args(["--data", "data", "--pipelines", "pipelines"])
             .args(arguments)
+            .env("PEJL_HTTP__LISTEN", "127.0.0.1:0")
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command

@@ -1,0 +1,41 @@
+//! The HTTP server that every long-running role has.
+
+use anyhow::Context;
+use bus::SharedLog;
+use ingest::Control;
+use serve_http::{Metrics, Parts, Readiness, Serving, Token};
+use spec::Pipeline;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// Starts it. `control` steers sources where there is a log.
+pub(crate) async fn start(
+    settings: &Settings,
+    readiness: &Readiness,
+    control: Option<Control>,
+    stop: CancellationToken,
+) -> anyhow::Result<Serving> {
+    let http = &settings.http;
+    let parts = Parts {
+        metrics: Metrics::start()?,
+        readiness: readiness.clone(),
+        control,
+        token: http.token.as_ref().map(|it| Token::new(&it.0)),
+    };
+    let serving = serve_http::serve(http.listen, parts, stop);
+    let serving = serving.await.with_context(|| {
+        format!(
+            "cannot listen on {} for health and metrics; give another address with --http or [http] listen",
+            http.listen
+        )
+    })?;
+    tracing::info!(address = %serving.addr, "serving health and metrics");
+    Ok(serving)
+}
+
+/// Steers `sources` over their log.
+pub(crate) fn control(log: &SharedLog, sources: &[Pipeline]) -> Control {
+    let names = sources.iter().map(|it| (it.name.clone(), it.enabled));
+    Control::new(SharedLog::clone(log), names)
+}

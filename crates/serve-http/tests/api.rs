@@ -1,0 +1,190 @@
+//! The HTTP interface as a monitor and an operator's script use it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
+
+use std::sync::Arc;
+
+use bus::{EmbeddedLog, SharedLog};
+use fetch::{Address, Client, Limits, Method, Request};
+use ingest::Control;
+use serde_json::{Value, json};
+use serve_http::{Metrics, Parts, Readiness, Token, serve};
+use tokio_util::sync::CancellationToken;
+
+struct Site {
+    root: Address,
+    readiness: Readiness,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    async fn start(metrics: &Metrics, token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log: SharedLog = Arc::new(EmbeddedLog::open(folder.path()).await.unwrap());
+        let readiness = Readiness::of(&["landing"]);
+        let parts = Parts {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            control: Some(Control::new(
+                log,
+                [("attendance".to_owned(), true), ("old".to_owned(), false)],
+            )),
+            token: token.map(Token::new),
+        };
+        let stop = CancellationToken::new();
+        let listen = ([127, 0, 0, 1], 0).into();
+        let serving = serve(listen, parts, stop.clone()).await.unwrap();
+        Self {
+            root: Address::parse(&format!("http://{}", serving.addr)).unwrap(),
+            readiness,
+            stop,
+            task: serving.task,
+            _folder: folder,
+        }
+    }
+
+    /// The answer, or what the refusal says.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> Result<String, String> {
+        let limits = Limits {
+            max_attempts: 1,
+            ..Limits::default()
+        };
+        let mut request = Request::new(method, self.root.below(path))
+            .header("Authorization", &format!("Bearer {token}"));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let reply = Client::new(limits).unwrap().send(&request).await;
+        reply
+            .map(|it| String::from_utf8(it.into_bytes()).unwrap())
+            .map_err(|err| err.to_string())
+    }
+
+    async fn json(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let text = self.ask(method, path, "open sesame", body).await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// One test, because measuring is started once in a process.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_steering() {
+    let metrics = Metrics::start().unwrap();
+    assert!(Metrics::start().is_err());
+    let site = Site::start(&metrics, Some("open sesame")).await;
+
+    assert_eq!(
+        site.ask(Method::Get, "healthz", "", None).await.unwrap(),
+        "ok\n"
+    );
+    let waiting = site.ask(Method::Get, "readyz", "", None).await.unwrap_err();
+    assert!(waiting.contains("503"), "{waiting}");
+    site.readiness.ready("landing");
+    assert_eq!(
+        site.ask(Method::Get, "readyz", "", None).await.unwrap(),
+        "ready\n"
+    );
+
+    metrics::counter!("pejl_test_rows_total", "entity" => "unit").increment(7);
+    metrics::histogram!("pejl_test_commit_seconds").record(0.02);
+    let text = site.ask(Method::Get, "metrics", "", None).await.unwrap();
+    assert!(
+        text.contains(r#"pejl_test_rows_total{entity="unit"} 7"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#"pejl_test_commit_seconds_bucket{le="0.025"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains("process_resident_memory_bytes"), "{text}");
+
+    // Seeing is for everybody, steering is not.
+    let listed = site.ask(Method::Get, "sources", "", None).await.unwrap();
+    assert!(
+        listed.contains("attendance") && listed.contains("old"),
+        "{listed}"
+    );
+    for (method, path) in [
+        (Method::Post, "sources/attendance/pause"),
+        (Method::Get, "sources/attendance/position"),
+        (Method::Put, "sources/attendance/position"),
+    ] {
+        let body = matches!(method, Method::Put).then(|| json!({ "next": 1 }));
+        let refused = site.ask(method, path, "guess", body).await.unwrap_err();
+        assert!(refused.contains("401"), "{path}: {refused}");
+    }
+
+    let paused = site
+        .json(Method::Post, "sources/attendance/pause", None)
+        .await;
+    assert_eq!(paused["paused"], true);
+    assert_eq!(
+        site.json(Method::Get, "sources/attendance/position", None)
+            .await,
+        Value::Null
+    );
+    let place = json!({ "next": 1 });
+    site.json(
+        Method::Put,
+        "sources/attendance/position",
+        Some(place.clone()),
+    )
+    .await;
+    assert_eq!(
+        site.json(Method::Get, "sources/attendance/position", None)
+            .await,
+        place
+    );
+    let resumed = site
+        .json(Method::Post, "sources/attendance/resume", None)
+        .await;
+    assert_eq!(resumed["paused"], false);
+    let refused = site
+        .ask(
+            Method::Put,
+            "sources/attendance/position",
+            "open sesame",
+            Some(place),
+        )
+        .await;
+    assert!(refused.unwrap_err().contains("409"));
+    let unknown = site
+        .ask(
+            Method::Post,
+            "sources/attendance/dance",
+            "open sesame",
+            None,
+        )
+        .await;
+    assert!(unknown.unwrap_err().contains("404"));
+    let unknown = site
+        .ask(Method::Post, "sources/nobody/pause", "open sesame", None)
+        .await;
+    assert!(unknown.unwrap_err().contains("409"));
+    site.end().await;
+
+    let closed = Site::start(&metrics, None).await;
+    let refused = closed
+        .ask(Method::Post, "sources/attendance/pause", "", None)
+        .await;
+    assert!(refused.unwrap_err().contains("403"));
+    closed.end().await;
+}

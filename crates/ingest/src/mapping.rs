@@ -89,6 +89,14 @@ impl Mapping {
 
     /// Maps one batch. A row whose expression fails becomes a violation; the others go on.
     pub(crate) fn apply(&mut self, batch: &Batch) -> Result<Mapped> {
+        // A file that is empty, or could not be read: nothing is known of its columns, so none is missing.
+        if batch.rows.num_columns() == 0 && batch.rows.num_rows() == 0 {
+            return Ok(Mapped {
+                coerced: contract::coerce(self.pipeline.entity, &batch.rows),
+                filtered: 0,
+                secret: BTreeSet::new(),
+            });
+        }
         let rows = with_origin(&batch.rows, &batch.origins)?;
         if self
             .compiled

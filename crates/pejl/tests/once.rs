@@ -108,6 +108,41 @@ fn bad_rows_are_set_aside_with_reasons() {
 }
 
 #[test]
+fn an_unreadable_file_does_not_keep_the_others_back() {
+    let stage = Stage::empty();
+    let folder = stage.path("drops");
+    fs::create_dir_all(&folder).unwrap();
+    let header = "unit_id,municipality_code,name,kind,updated_at\n";
+    let row = |id: &str| format!("{id},101,Jobcenter,jobcenter,2010-07-01T00:00:00Z\n");
+    fs::write(
+        folder.join("a.csv"),
+        b"PK\x03\x04 an Excel file by another name",
+    )
+    .unwrap();
+    fs::write(folder.join("b.csv"), header.to_owned() + &row("b")).unwrap();
+    stage.write_source("unit", &folder);
+    stage.ok(&["run", "--once"]);
+    assert_eq!(stage.sorted("select unit_id from core.unit"), "unit_id\nb");
+    let aside = stage.sorted("select origin, rule, reason from raw.quarantine");
+    assert_eq!(aside.lines().count(), 2, "{aside}");
+    assert!(
+        aside.contains("a.csv:1,unreadable,") && aside.contains("save it as CSV"),
+        "{aside}"
+    );
+    let delivered =
+        "select file_name, rows_read, rows_accepted, rows_quarantined from core.delivery";
+    assert!(stage.sorted(delivered).contains("\na.csv,1,0,1\n"));
+
+    // The sender's second try, under the same name.
+    fs::write(folder.join("a.csv"), header.to_owned() + &row("a")).unwrap();
+    stage.ok(&["run", "--once"]);
+    assert_eq!(
+        stage.sorted("select unit_id from core.unit"),
+        "unit_id\na\nb"
+    );
+}
+
+#[test]
 fn a_cpr_number_reaches_no_table() {
     let stage = Stage::empty();
     let folder = stage.path("drops");

@@ -32,13 +32,14 @@ enum Outcome {
 }
 
 impl Document {
-    /// Opens the file and reads its header. `name` is what rows and errors call it.
+    /// Opens the file and reads its header. `name` is what rows and errors call it. A file with no usable header is
+    /// a reject as a whole.
     pub(super) fn open(
         path: &Path,
         name: String,
         layout: &Layout,
         detected: &'static encoding_rs::Encoding,
-    ) -> Result<Self> {
+    ) -> Result<Result<Self, Reject>> {
         let encoding = match layout.encoding {
             Encoding::Auto => detected,
             Encoding::Named(encoding) => encoding,
@@ -61,16 +62,25 @@ impl Document {
             let Some(row) = rows.next().map_err(failed)? else {
                 break;
             };
-            columns = header(&row)
-                .map_err(|reason| Error::Delivery(format!("{name}:{}: {reason}", row.line)))?;
+            columns = match header(&row) {
+                Ok(columns) => columns,
+                Err(reason) => {
+                    return Ok(Err(Reject {
+                        origin: format!("{name}:{}", row.line),
+                        // What it holds is not known, and may be anything.
+                        raw: String::new(),
+                        reason: format!("{reason}; nothing of the file was read"),
+                    }));
+                }
+            };
         }
-        Ok(Self {
+        Ok(Ok(Self {
             name,
             rows,
             columns,
             totals_row: layout.totals_row,
             held: None,
-        })
+        }))
     }
 
     /// Reads up to a batch, and tells whether the file is at its end.

@@ -10,12 +10,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use connector_api::{Batch, BoxFuture, Connector, Delivery, Error, Result, Source};
+use connector_api::{Batch, BoxFuture, Connector, Delivery, Error, Reject, Result, Source};
 use contract::Position;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::pattern::matches;
+use crate::{pattern::matches, rows::TextRows};
 use document::Document;
 use layout::{Delimiter, Encoding, Layout};
 use ledger::Ledger;
@@ -36,7 +36,8 @@ pub(crate) struct Files;
 ///
 /// Every row must have as many fields as the header. A row that has not, has a broken quote or holds
 /// bytes that are no characters goes to quarantine with its line number, and the rest of the file is
-/// read. Blank rows are passed over, also rows of nothing but delimiters. An empty field is null. An
+/// read. A file that cannot be read as rows at all (an Excel file called .csv, a column twice) goes to
+/// quarantine as one row, and the files after it are read. Blank rows are passed over, also rows of nothing but delimiters. An empty field is null. An
 /// empty file is fine. A column without a name is called `column_4` after its place.
 ///
 /// Position: `{"files": {"<name>": "<sha-256>"}, "former": ["<sha-256>"]}`, the content read last under
@@ -130,6 +131,13 @@ struct Open {
 
 type Stamp = (u64, Option<SystemTime>);
 
+/// A file that has not been read.
+enum Found {
+    Readable(Box<Open>),
+    /// It cannot be read as rows at all; the batch says so, and counts it as read.
+    Refused(Batch),
+}
+
 impl Source for Folder {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Batch>>> {
         Box::pin(async move {
@@ -143,7 +151,11 @@ impl Source for Folder {
                 let Some(name) = self.waiting.pop_front() else {
                     return Ok(None);
                 };
-                self.current = self.look_at(name).await?;
+                match self.look_at(name).await? {
+                    None => {}
+                    Some(Found::Readable(open)) => self.current = Some(*open),
+                    Some(Found::Refused(batch)) => return Ok(Some(batch)),
+                }
             }
         })
     }
@@ -177,7 +189,7 @@ impl Folder {
     }
 
     /// Opens a file unless it has been read, is too young, is no file, or is gone.
-    async fn look_at(&mut self, name: String) -> Result<Option<Open>> {
+    async fn look_at(&mut self, name: String) -> Result<Option<Found>> {
         let path = self.path.join(&name);
         let Some(metadata) = present(path.metadata(), &name)? else {
             return Ok(None);
@@ -198,13 +210,54 @@ impl Folder {
         let path = self.path.join(&name);
         let shown = contract::scrub(&name).into_owned();
         let (layout, detected) = (self.layout.clone(), survey.encoding);
-        let document = blocking(move || Document::open(&path, shown, &layout, detected)).await??;
-        Ok(Some(Open {
-            name,
-            stamp,
-            survey,
-            document,
+        let opened = blocking(move || Document::open(&path, shown, &layout, detected)).await?;
+        Ok(Some(match opened? {
+            Ok(document) => Found::Readable(Box::new(Open {
+                name,
+                stamp,
+                survey,
+                document,
+            })),
+            Err(reject) => Found::Refused(self.refuse(name, stamp, survey.sha256, reject)?),
         }))
+    }
+
+    /// The files after an unreadable one must not wait for its sender. It is read when its content changes.
+    fn refuse(
+        &mut self,
+        name: String,
+        stamp: Stamp,
+        sha256: String,
+        reject: Reject,
+    ) -> Result<Batch> {
+        let shown = contract::scrub(&name).into_owned();
+        tracing::warn!(
+            file = shown,
+            sha256,
+            reason = reject.reason,
+            "file set aside"
+        );
+        let mut rows = TextRows::new(&[]);
+        rows.reject(reject);
+        let mut batch = rows.finish()?;
+        self.complete(&mut batch, name, stamp, sha256)?;
+        Ok(batch)
+    }
+
+    /// Makes `batch` the last of a file.
+    fn complete(
+        &mut self,
+        batch: &mut Batch,
+        name: String,
+        stamp: Stamp,
+        sha256: String,
+    ) -> Result<()> {
+        let file_name = contract::scrub(&name).into_owned();
+        self.ledger.add(&name, &sha256);
+        self.known.insert(name, stamp);
+        batch.position = Some(self.ledger.position()?);
+        batch.delivery = Some(Delivery { file_name, sha256 });
+        Ok(())
     }
 
     /// The next batch of the file; the last one has the position.
@@ -227,13 +280,7 @@ impl Folder {
             )));
         }
         tracing::info!(file = shown, sha256, "file read");
-        self.ledger.add(&open.name, &sha256);
-        self.known.insert(open.name, open.stamp);
-        batch.position = Some(self.ledger.position()?);
-        batch.delivery = Some(Delivery {
-            file_name: shown,
-            sha256,
-        });
+        self.complete(&mut batch, open.name, open.stamp, sha256)?;
         Ok(batch)
     }
 

@@ -268,7 +268,7 @@ async fn headers_below_titles_totals_and_delimiters() {
 }
 
 #[tokio::test]
-async fn unreadable_deliveries_say_why() {
+async fn an_unreadable_file_is_one_reject_that_says_why_and_the_next_file_is_read() {
     let cases: [(&str, &[u8], &str); 5] = [
         (
             "twice.csv",
@@ -297,12 +297,22 @@ async fn unreadable_deliveries_say_why() {
         ),
     ];
     for (name, bytes, expected) in cases {
-        let dir = folder(&[(name, bytes)]);
-        let err = error(settings(&dir)).await;
-        assert!(
-            err.starts_with(&format!("unreadable delivery: {expected}")),
-            "{err}"
-        );
+        let dir = folder(&[(name, bytes), ("z.csv", b"id\n1\n")]);
+        let all = read::<Files>(&settings(&dir), None).await;
+        let [reject] = &rejects(&all)[..] else {
+            panic!("{all:?}");
+        };
+        let said = format!("{}: {}", reject.origin, reject.reason);
+        assert!(said.starts_with(expected), "{said}");
+        assert_eq!(reject.raw, "");
+        assert_eq!(shown(&all), ["z.csv:2 id=1"]);
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|it| it.delivery.is_some()));
+        // Counted as read, until its content changes.
+        assert!(read::<Files>(&settings(&dir), all.last()).await.is_empty());
+        fs::write(dir.path().join(name), b"id\n2\n").unwrap();
+        let mended = read::<Files>(&settings(&dir), all.last()).await;
+        assert_eq!(shown(&mended), [format!("{name}:2 id=2")]);
     }
     let err = error(json!({"path": "/no/such/folder"})).await;
     assert!(

@@ -226,18 +226,23 @@ fn rehearsal(models: &[(&str, &str)]) -> Rehearsal {
 #[tokio::test]
 async fn current_state_is_the_last_version_unless_deleted() {
     let mut session = rehearsal(&[]);
-    let sql = "create table raw.unit (unit_id text, name text, _partition int, _offset bigint, _deleted boolean) as values
-        ('a', 'first', 0, 1, false), ('a', 'last', 0, 10, false), ('a', 'middle', 0, 2, false),
-        ('b', 'there', 0, 3, false), ('b', null, 0, 4, true),
-        ('c', null, 0, 5, true), ('c', 'again', 0, 6, false),
-        ('d', 'before the topic grew', 0, 99, false), ('d', 'after', 3, 0, false)";
+    let sql = "create table raw.unit (unit_id text, name text, _topic text, _partition int, _offset bigint, _deleted boolean) as values
+        ('a', 'first', 'pejl.unit', 0, 1, false), ('a', 'last', 'pejl.unit', 0, 10, false), ('a', 'middle', 'pejl.unit', 0, 2, false),
+        ('b', 'there', 'pejl.unit', 0, 3, false), ('b', null, 'pejl.unit', 0, 4, true),
+        ('c', null, 'pejl.unit', 0, 5, true), ('c', 'again', 'pejl.unit', 0, 6, false),
+        ('d', 'before the topic grew', 'pejl.unit', 0, 99, false), ('d', 'after', 'pejl.unit', 3, 0, false),
+        ('e', 'before the topic was made again', 'pejl.unit', 3, 99, false), ('e', 'after it was once', 'pejl.unit@2', 0, 8, false),
+        ('e', 'after it was ten times', 'pejl.unit@11', 0, 0, false)";
     session.run(sql).await.unwrap();
     let answer = ask(
         &mut session,
         "select unit_id, name from core.unit order by 1",
     )
     .await;
-    assert_eq!(answer.unwrap(), "a last\nc again\nd after");
+    assert_eq!(
+        answer.unwrap(),
+        "a last\nc again\nd after\ne after it was ten times"
+    );
 }
 
 #[tokio::test]

@@ -1,23 +1,34 @@
 #!/usr/bin/env bash
-# Runs a command with the other side there: a real Apache Kafka, and a Python with real clients.
+# Runs a command with the other side there: a real Apache Kafka, a real object store, and a Python with real clients.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pejl
 export PEJL_TEST_PYTHON=${PEJL_TEST_PYTHON:-$cache/python/bin/python}
 
-if [ -n "${PEJL_TEST_KAFKA:-}" ]; then
-  echo "make: using the Kafka at $PEJL_TEST_KAFKA" >&2
-else
-  broker=$here/../kafka-broker/broker.sh
-  if PEJL_TEST_KAFKA=$("$broker" start); then
-    export PEJL_TEST_KAFKA
-    trap '"$broker" stop' EXIT
-    echo "make: started Apache Kafka at $PEJL_TEST_KAFKA" >&2
+started=()
+stop_all() {
+  local script
+  for script in "${started[@]}"; do "$script" stop; done
+}
+trap stop_all EXIT
+
+# provide VARIABLE NAME SCRIPT: sets VARIABLE to the address of what SCRIPT starts, unless it is set already.
+provide() {
+  local variable=$1 name=$2 script=$3 address
+  if [ -n "${!variable:-}" ]; then
+    echo "make: using the $name at ${!variable}" >&2
+  elif address=$("$script" start); then
+    export "$variable=$address"
+    started+=("$script")
+    echo "make: started $name at $address" >&2
   else
-    unset PEJL_TEST_KAFKA
+    unset "$variable"
     echo "make: ############################################################" >&2
-    echo "make: # NO KAFKA could be had: the Kafka half of the tests is SKIPPED" >&2
+    echo "make: # NO $name could be had: its tests are SKIPPED" >&2
     echo "make: ############################################################" >&2
   fi
-fi
+}
+
+provide PEJL_TEST_KAFKA "Apache Kafka" "$here/../kafka-broker/broker.sh"
+provide PEJL_TEST_S3 "object store" "$here/../object-store/store.sh"
 "$@"

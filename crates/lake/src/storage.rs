@@ -120,6 +120,29 @@ impl Lake {
         }
     }
 
+    /// Makes sure that the store keeps the promise everything rests on: a file is put only where there is none. A store that
+    /// takes the condition and overwrites all the same would lose commits.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when it does not.
+    pub async fn probe(&self) -> Result<()> {
+        let path = format!("_probe/{}", uuid::Uuid::new_v4());
+        let first = self.put_new(&path, "first".into()).await?;
+        let second = self.put_new(&path, "second".into()).await;
+        let kept = self.get(&path).await?;
+        if let Err(err) = self.inner.store.delete(&self.path(&path)).await {
+            tracing::debug!(path, error = %err, "the probe is left behind");
+        }
+        if first && !second? && kept.as_deref() == Some(b"first") {
+            return Ok(());
+        }
+        Err(Error::Settings(format!(
+            "the store at {} overwrites files it was asked to make only if there are none (If-None-Match), so two writers would undo each \
+             other; use one that has conditional puts, such as AWS S3, MinIO, Azure or Google Cloud Storage",
+            self.inner.url
+        )))
+    }
+
     /// The file at `path`, if there is one.
     pub async fn get(&self, path: &str) -> Result<Option<bytes::Bytes>> {
         let failed = |err| Error::storage(&format!("reading {path}"), err);

@@ -20,6 +20,7 @@ use crate::{
     reader::{PREFIX, Reader, table_of},
     share::{GROUP, SLOTS, Share},
     topic::{Shared, TopicLander},
+    upkeep::{Upkeep, keep_tidy},
 };
 
 /// How many topics are landed at a time by [`Lander::catch_up`].
@@ -34,6 +35,7 @@ pub struct Lander {
     log: SharedLog,
     lake: Lake,
     settings: Arc<LandingSettings>,
+    upkeep: Option<Upkeep>,
 }
 
 impl Lander {
@@ -43,7 +45,14 @@ impl Lander {
             log,
             lake,
             settings: Arc::new(settings),
+            upkeep: None,
         }
+    }
+
+    /// Has the tables of its share tidied while [`Lander::run`] runs.
+    pub fn with_upkeep(self, upkeep: Upkeep) -> Self {
+        let upkeep = Some(upkeep);
+        Self { upkeep, ..self }
     }
 
     /// Lands everything that is in the log now, and says how much of each topic.
@@ -101,6 +110,10 @@ impl Lander {
         // own, and the one before ends by itself.
         let mut known: BTreeSet<(String, String, i32)> = BTreeSet::new();
         let mut working = JoinSet::new();
+        if let Some(upkeep) = self.upkeep.clone() {
+            let (lake, share) = (self.lake.clone(), share.clone());
+            working.spawn(keep_tidy(lake, share, upkeep, stop.clone()));
+        }
         loop {
             for topic in found {
                 if known.insert((topic.name.clone(), topic.id.clone(), topic.partitions)) {

@@ -21,6 +21,7 @@ mod schemas;
 mod settings;
 mod share;
 mod topic;
+mod upkeep;
 
 pub use audit::{PartitionAudit, verify};
 pub use error::{Error, Result};
@@ -29,3 +30,4 @@ pub use observe::{Landed, LandedTopic, Observe, What};
 pub use offsets::Offsets;
 pub use progress::landed_offsets;
 pub use settings::LandingSettings;
+pub use upkeep::{Pinned, Upkeep};

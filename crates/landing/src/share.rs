@@ -38,6 +38,11 @@ impl Share {
             .collect()
     }
 
+    /// Whether the upkeep of `table` is this lander's now.
+    pub(crate) fn has(&self, table: &str) -> bool {
+        self.slots.borrow().contains(&slot_of(table, self.count))
+    }
+
     /// Waits until they are others than `known`.
     pub(crate) async fn changed_from(&mut self, known: &BTreeSet<i32>, topic: &Topic) {
         while self.partitions(topic) == *known {

@@ -19,7 +19,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use bus::Record;
-use landing::{Lander, LandingSettings, What};
+use landing::{Lander, LandingSettings, Upkeep, What};
 use stage::{Stage, UNITS, bad_units, deletion, entity, garbage, of_unknown_schema, units};
 use tokio_util::sync::CancellationToken;
 use watched::Watched;
@@ -464,4 +464,34 @@ async fn nothing_is_landed_of_a_topic_that_is_not_the_one_that_was_opened() {
         .to_string();
     assert!(failed.contains("deleted and made again"), "{failed}");
     assert_eq!(stage.lake().version("raw.unit").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_lander_tidies_its_tables_and_lands_on() {
+    let stage = Stage::new().await;
+    for n in 0..12 {
+        stage.send(UNITS, units(n * 10..n * 10 + 10)).await;
+        stage.catch_up().await;
+    }
+    let files = async || {
+        let listed = stage.lake().list("raw/unit").await.unwrap();
+        listed.iter().filter(|it| it.ends_with(".parquet")).count()
+    };
+    assert_eq!(files().await, 12);
+    let lander = stage.restarted().with_upkeep(Upkeep {
+        every: Duration::from_millis(20),
+        keep: Duration::ZERO,
+        pinned: Arc::new(|| Box::pin(async { Ok(std::collections::BTreeMap::new()) })),
+    });
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (stop, observe) = (stop.clone(), stage.observe());
+        async move { lander.run("lander", stop, &observe).await }
+    });
+    stage.until(async || files().await < 4).await;
+    stage.send(UNITS, units(120..130)).await;
+    stage.until(async || stage.count("unit").await == 130).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    stage.assert_complete().await;
 }

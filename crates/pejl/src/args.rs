@@ -120,6 +120,13 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Puts small files of all tables together and removes those nothing needs any more. Landers and builders do it by
+    /// themselves every [lake] tidy_hours; this is for cron.
+    Tidy {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
     /// Sources and positions, topics, tables, and the current publication.
     Status {
         /// How the answer looks.

@@ -72,7 +72,7 @@ pub(crate) struct Log {
 }
 
 /// `[lake]`: where tables are.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Lake {
     /// A folder or an object store URL (`s3://bucket/prefix`, `az://…`, `gs://…`). Empty: `lake` in
@@ -80,6 +80,21 @@ pub(crate) struct Lake {
     pub(crate) url: String,
     /// Options of the store, such as `aws_region`.
     pub(crate) options: HashMap<String, String>,
+    /// Hours between two tidyings of a table while a lander and a builder run; 0 for never, where
+    /// `pejl tidy` does it.
+    pub(crate) tidy_hours: f64,
+    /// Days that files stay which no current version and none of the last publications needs.
+    pub(crate) keep_days: f64,
+}
+
+/// Options may be passwords.
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake")
+            .field("url", &self.url)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[landing]`: a table is flushed when one of these is reached.
@@ -188,6 +203,17 @@ impl Default for Log {
     }
 }
 
+impl Default for Lake {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            options: HashMap::new(),
+            tidy_hours: 6.0,
+            keep_days: 7.0,
+        }
+    }
+}
+
 impl Default for Landing {
     fn default() -> Self {
         Self {
@@ -248,7 +274,14 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
     let mut settings: Settings = figment
         .merge(
             Env::prefixed("PEJL_")
-                .ignore(&["config", "log", "test_kafka", "test_python", "slt_complete"])
+                .ignore(&[
+                    "config",
+                    "log",
+                    "test_kafka",
+                    "test_python",
+                    "test_s3",
+                    "slt_complete",
+                ])
                 .split("__"),
         )
         .extract()

@@ -7,7 +7,7 @@ use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
 use contract::PseudonymKey;
 use ingest::{Ingest, Reload};
 use lake::Lake;
-use landing::{Lander, LandingSettings};
+use landing::{Lander, LandingSettings, Pinned, Upkeep};
 use spec::{Pipeline, parse_pipeline};
 use warehouse::{Warehouse, WarehouseSettings};
 
@@ -30,6 +30,13 @@ pub(crate) async fn open_log(settings: &Settings) -> anyhow::Result<SharedLog> {
     Ok(Arc::new(KafkaLog::connect(kafka).await?))
 }
 
+/// The tables, for whoever writes them: a store that would lose commits is refused.
+pub(crate) async fn open_lake_to_write(settings: &Settings) -> anyhow::Result<Lake> {
+    let lake = open_lake(settings)?;
+    lake.probe().await?;
+    Ok(lake)
+}
+
 /// The tables: the configured store, else `lake` in the data folder.
 pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     let url = if settings.lake.url.is_empty() {
@@ -43,10 +50,41 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     Ok(Lake::open(&url, settings.lake.options.clone())?)
 }
 
+/// How long files stay that nothing needs.
+pub(crate) fn keep(settings: &Settings) -> Duration {
+    Duration::from_secs_f64((settings.lake.keep_days * 86_400.0).max(0.0))
+}
+
+/// How often tables are tidied; `None` for never.
+pub(crate) fn tidy_every(settings: &Settings) -> Option<Duration> {
+    let hours = settings.lake.tidy_hours;
+    (hours > 0.0).then(|| Duration::from_secs_f64(hours * 3600.0))
+}
+
+/// Versions of tables that stay readable: those of the last publications.
+pub(crate) const PUBLICATIONS_KEPT: usize = 20;
+
+/// The upkeep of landed tables, unless it is done by hand.
+fn upkeep(settings: &Settings, lake: &Lake) -> Option<Upkeep> {
+    let lake = lake.clone();
+    let pinned: Pinned = Arc::new(move || {
+        let lake = lake.clone();
+        Box::pin(async move {
+            let pinned = warehouse::pinned(&lake, PUBLICATIONS_KEPT).await;
+            pinned.map_err(|err| err.to_string())
+        })
+    });
+    Some(Upkeep {
+        every: tidy_every(settings)?,
+        keep: keep(settings),
+        pinned,
+    })
+}
+
 /// The lander over a log and a lake.
 pub(crate) fn lander(settings: &Settings, log: &SharedLog, lake: &Lake) -> Lander {
     let landing = &settings.landing;
-    Lander::new(
+    let lander = Lander::new(
         Arc::clone(log),
         lake.clone(),
         LandingSettings {
@@ -58,7 +96,11 @@ pub(crate) fn lander(settings: &Settings, log: &SharedLog, lake: &Lake) -> Lande
                 .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
             ..LandingSettings::default()
         },
-    )
+    );
+    match upkeep(settings, lake) {
+        Some(upkeep) => lander.with_upkeep(upkeep),
+        None => lander,
+    }
 }
 
 /// The warehouse with the models of the pipelines folder.

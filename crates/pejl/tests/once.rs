@@ -143,6 +143,41 @@ fn an_unreadable_file_does_not_keep_the_others_back() {
 }
 
 #[test]
+fn tidying_changes_no_answer() {
+    let stage = Stage::canonical(30).with_environment("PEJL_LAKE__KEEP_DAYS", "0");
+    stage.ok(&["run", "--once"]);
+    // The same units again under another name and hash: a second file in their table.
+    let folder = stage.path("drops/unit");
+    let file = fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(folder.join("again.csv"), text + "\n").unwrap();
+    stage.ok(&["run", "--once"]);
+    let before = stage.marts();
+    let tidied = stage.ok(&["tidy", "--format", "csv"]);
+    let merged = |table: &str| {
+        let row = tidied
+            .lines()
+            .find(|it| it.starts_with(&format!("{table},")));
+        let row = row.unwrap_or_else(|| panic!("no {table} in\n{tidied}"));
+        row.split(',').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    assert!(merged("raw.unit") >= 2, "{tidied}");
+    assert_eq!(merged("mart.offer_overview"), 0, "{tidied}");
+    assert_eq!(stage.marts(), before);
+    assert!(stage.ok(&["verify"]).contains("clean"));
+    let again = stage.ok(&["tidy", "--format", "csv"]);
+    assert!(
+        again.lines().skip(1).all(|it| it.contains(",0,")),
+        "{again}"
+    );
+}
+
+#[test]
 fn a_cpr_number_reaches_no_table() {
     let stage = Stage::empty();
     let folder = stage.path("drops");

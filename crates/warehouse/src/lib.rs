@@ -13,6 +13,6 @@ mod warehouse;
 
 pub use build::{BuildEvent, BuildReport, BuiltModel, Failure};
 pub use error::{Error, Result};
-pub use publication::{Checked, Publication, Run};
+pub use publication::{Checked, Publication, Run, pinned};
 pub use session::{CATALOG, SCHEMAS, read_only_options};
 pub use warehouse::{TableDoc, Warehouse, WarehouseSettings};

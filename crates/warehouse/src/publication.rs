@@ -87,6 +87,20 @@ pub(crate) async fn current(
     Ok(Some(current))
 }
 
+/// The table versions that the last `count` publications name, by table: those must stay readable.
+pub async fn pinned(lake: &Lake, count: usize) -> Result<BTreeMap<String, Vec<i64>>> {
+    let mut pinned: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for publication in publications(lake, count).await? {
+        for (table, version) in publication.tables.into_iter().chain(publication.inputs) {
+            let versions = pinned.entry(table).or_default();
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+    }
+    Ok(pinned)
+}
+
 /// Publishes; `false` says that another build has taken the id.
 pub(crate) async fn publish(lake: &Lake, publication: &Publication) -> Result<bool> {
     write(lake, &path(publication.id), publication).await

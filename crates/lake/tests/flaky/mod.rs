@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use futures::{future::BoxFuture, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
-    path::Path,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
 };
 
 /// What happens to one commit.
@@ -53,6 +53,8 @@ pub(crate) struct Flaky {
     late: Arc<Mutex<Option<Late>>>,
     death: Arc<Mutex<Option<Death>>>,
     died: Arc<tokio::sync::Notify>,
+    /// Overwrites what it was asked to make only if there is none.
+    careless: bool,
 }
 
 /// A write on its way: where to, what, how, and whether it waits to be looked for.
@@ -66,6 +68,14 @@ struct Death {
 }
 
 impl Flaky {
+    /// A store that overwrites whatever it is asked.
+    pub(crate) fn careless() -> Self {
+        Self {
+            careless: true,
+            ..Self::default()
+        }
+    }
+
     /// The next commit meets `fault`.
     pub(crate) fn next_commit(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
@@ -118,8 +128,11 @@ impl ObjectStore for Flaky {
         &self,
         at: &Path,
         payload: PutPayload,
-        opts: PutOptions,
+        mut opts: PutOptions,
     ) -> Result<PutResult> {
+        if self.careless {
+            opts.mode = PutMode::Overwrite;
+        }
         match self.dies_here() {
             None => {}
             Some(false) => self.die().await,

@@ -54,7 +54,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     prepare(&mut settings, &folder, &world, &address, token)?;
 
     let log = wiring::open_log(&settings).await?;
-    let lake = wiring::open_lake(&settings)?;
+    let lake = wiring::open_lake_to_write(&settings).await?;
     let sources = wiring::sources(&settings, &[])?;
     let code = pass(&settings, &log, &lake, sources.clone(), &stop).await?;
     if leave || stop.is_cancelled() {

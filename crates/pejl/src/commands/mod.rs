@@ -12,6 +12,7 @@ mod schema;
 mod serve;
 mod source;
 mod status;
+mod tidy;
 mod up;
 mod verify;
 
@@ -47,6 +48,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
         Command::Serve => roles::serve(settings).await,
         Command::Query { sql, format } => query::run(&settings, &sql, format).await,
         Command::Verify { format } => verify::run(&settings, format).await,
+        Command::Tidy { format } => tidy::run(&settings, format).await,
         Command::Status { format } => status::run(&settings, format).await,
         Command::Connector(command) => connector::run(&settings, &command).await,
         Command::Source(command) => source::run(&settings, command).await,

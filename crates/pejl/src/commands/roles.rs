@@ -37,7 +37,7 @@ pub(crate) async fn worker(settings: Settings) -> anyhow::Result<u8> {
 
 pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
     let log = wiring::open_log(&settings).await?;
-    let lake = wiring::open_lake(&settings)?;
+    let lake = wiring::open_lake_to_write(&settings).await?;
     let lander = wiring::lander(&settings, &log, &lake);
     if !once {
         let stop = until_interrupted();

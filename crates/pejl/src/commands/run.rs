@@ -32,7 +32,7 @@ pub(crate) async fn once(settings: &Settings, only: &[String]) -> anyhow::Result
         .into());
     }
     let log = wiring::open_log(settings).await?;
-    let lake = wiring::open_lake(settings)?;
+    let lake = wiring::open_lake_to_write(settings).await?;
     let stop = until_interrupted();
     pass(settings, &log, &lake, sources, &stop).await
 }

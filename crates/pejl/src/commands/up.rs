@@ -1,6 +1,11 @@
 //! `pejl up`: every role in one process, started together and stopped in the order of the data.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use bus::SharedLog;
@@ -15,7 +20,7 @@ use warehouse::Warehouse;
 use serve_http::Readiness;
 
 use crate::{
-    commands::{http, serve},
+    commands::{http, serve, tidy::tidy},
     output,
     settings::{Mistake, Settings},
     wiring,
@@ -31,7 +36,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
         .into());
     }
     let log = wiring::open_log(&settings).await?;
-    let lake = wiring::open_lake(&settings)?;
+    let lake = wiring::open_lake_to_write(&settings).await?;
     let stop = until_interrupted();
     let say = |address| output::line(&format!("serving SQL on {address}; Ctrl-C stops"));
     everything(&settings, log, lake, sources, stop, say).await?;
@@ -76,7 +81,12 @@ pub(crate) async fn everything(
     );
     let building = spawn_until_failure(
         "building",
-        keep_building(settings.clone(), warehouse, building_stop.clone()),
+        keep_building(
+            settings.clone(),
+            lake.clone(),
+            warehouse,
+            building_stop.clone(),
+        ),
         &stop,
     );
     let ingest = wiring::ingest(settings, &log)?;
@@ -151,10 +161,12 @@ pub(crate) async fn land(
 /// Builds whenever something has landed; a failed build leaves the last publication served.
 pub(crate) async fn keep_building(
     settings: Settings,
+    lake: Lake,
     warehouse: Warehouse,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let pause = Duration::from_secs_f64(settings.build.every_seconds.max(0.1));
+    let mut tidied = Instant::now();
     loop {
         match warehouse.build(&|_| {}).await {
             Ok(report) if report.is_publishable() => {
@@ -167,9 +179,26 @@ pub(crate) async fn keep_building(
             }
             Err(err) => tracing::error!(%err, fix_by = %err.fix_by(), "build failed"),
         }
+        if wiring::tidy_every(&settings).is_some_and(|every| tidied.elapsed() >= every) {
+            tidied = Instant::now();
+            tidy_models(&settings, &lake).await;
+        }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Model tables are replaced as a whole by the one who builds, and so is their upkeep his. Landed tables are the landers'.
+async fn tidy_models(settings: &Settings, lake: &Lake) {
+    let tables = lake.tables().await.unwrap_or_else(|err| {
+        tracing::warn!(%err, "tables not listed");
+        Vec::new()
+    });
+    for table in tables.iter().filter(|it| !it.starts_with("raw.")) {
+        if let Err(err) = tidy(settings, lake, table).await {
+            tracing::warn!(table, %err, "not tidied; tried again later");
         }
     }
 }

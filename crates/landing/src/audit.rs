@@ -1,4 +1,7 @@
-//! The proof: every offset of every topic against the tables.
+//! The proof: every offset of every topic against the tables, every row against the topics, every delivery against its rows.
+
+mod deliveries;
+mod strangers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,6 +18,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use lake::Lake;
+use serde::Serialize;
 
 use crate::{
     Error, Offsets, Result,
@@ -23,14 +27,46 @@ use crate::{
     refused::QUARANTINE_TABLE,
 };
 
+pub use self::{deliveries::DeliveryAudit, strangers::Stranger};
+
 /// Memory for sorting the offsets of a partition; more than fits is sorted on disk.
 const SORT_BYTES: usize = 128 << 20;
 
 /// Records read from the log at a time.
 const POLL_RECORDS: usize = 8192;
 
+/// How often a partition is audited anew because the log let go of what was about to be read.
+const TRIMMED: usize = 5;
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// Every partition of every topic.
+    pub partitions: Vec<PartitionAudit>,
+    /// Rows that name no partition of the log.
+    pub strangers: Vec<Stranger>,
+    /// Delivered files whose rows are not as many as their delivery says.
+    pub deliveries: Vec<DeliveryAudit>,
+    /// Delivered files that were counted. None are while records wait to be landed.
+    pub deliveries_counted: u64,
+}
+
+impl Audit {
+    /// Whether every record that has landed is there once, and nothing else.
+    pub fn is_clean(&self) -> bool {
+        self.partitions.iter().all(PartitionAudit::is_clean)
+            && self.strangers.iter().all(|it| it.earlier)
+            && self.deliveries.is_empty()
+    }
+
+    /// Records that are still to be landed.
+    pub fn waiting(&self) -> u64 {
+        self.partitions.iter().map(|it| it.waiting).sum()
+    }
+}
+
 /// What one partition's offsets are in its table and among the refused records.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartitionAudit {
     /// The topic.
     pub topic: String,
@@ -56,14 +92,19 @@ pub struct PartitionAudit {
     pub missing: Offsets,
     /// Offsets there more than once, in whatever places; also among those the log has let go of.
     pub doubled: Offsets,
-    /// Offsets in the tables, from `low` on, at which the log has no record.
+    /// Offsets in the tables, from `low` to `high`, at which the log has no record.
     pub foreign: Offsets,
+    /// Offsets in the tables that the log has not come to yet.
+    pub out_of_range: Offsets,
 }
 
 impl PartitionAudit {
     /// Whether every record that has landed is there once, and nothing else.
     pub fn is_clean(&self) -> bool {
-        self.missing.is_empty() && self.doubled.is_empty() && self.foreign.is_empty()
+        self.missing.is_empty()
+            && self.doubled.is_empty()
+            && self.foreign.is_empty()
+            && self.out_of_range.is_empty()
     }
 
     /// Whether, besides, every record has landed.
@@ -93,6 +134,7 @@ impl fmt::Display for PartitionAudit {
             ("missing", &self.missing),
             ("doubled", &self.doubled),
             ("foreign", &self.foreign),
+            ("out of range", &self.out_of_range),
         ] {
             if !count.is_empty() {
                 write!(f, ", {what} {count}")?;
@@ -108,19 +150,45 @@ impl fmt::Display for PartitionAudit {
     }
 }
 
-/// Compares every readable offset of every topic with the rows that name it.
+/// Compares every readable offset of every topic with the rows that name it, every row's coordinates with the topics, and
+/// every delivered file's counts with its rows.
 ///
 /// Log and tables are read side by side in the order of offsets, so memory does not grow with them.
-/// Landing may go on meanwhile.
-pub async fn verify(log: &dyn Log, lake: &Lake) -> Result<Vec<PartitionAudit>> {
-    let mut audits = Vec::new();
+/// Landing, tidying and trimming may go on meanwhile. `observe` is told what is being read.
+pub async fn verify(
+    log: &dyn Log,
+    lake: &Lake,
+    observe: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Audit> {
+    let mut partitions = Vec::new();
     for topic in log.topics(PREFIX).await? {
         let table = table_of(&topic.name);
         for partition in 0..topic.partitions {
-            audits.push(audit(log, lake, &topic, partition, table.as_deref()).await?);
+            observe(&format!("{}/{partition}", topic.name));
+            let mut tries = 0;
+            let audited = loop {
+                match audit(log, lake, &topic, partition, table.as_deref()).await {
+                    Err(Error::Log(bus::Error::OutOfRange { .. })) if tries < TRIMMED => tries += 1,
+                    other => break other?,
+                }
+            };
+            partitions.push(audited);
         }
     }
-    Ok(audits)
+    observe("rows of other topics");
+    let strangers = strangers::find(log, lake).await?;
+    let waiting: u64 = partitions.iter().map(|it| it.waiting).sum();
+    let (mut deliveries, mut deliveries_counted) = (Vec::new(), 0);
+    if waiting == 0 {
+        observe("deliveries");
+        (deliveries, deliveries_counted) = deliveries::count(lake).await?;
+    }
+    Ok(Audit {
+        partitions,
+        strangers,
+        deliveries,
+        deliveries_counted,
+    })
 }
 
 async fn audit(
@@ -175,6 +243,7 @@ async fn audit(
         missing: Offsets::default(),
         doubled: Offsets::default(),
         foreign: Offsets::default(),
+        out_of_range: Offsets::default(),
     };
     merge(audit, found, records).await
 }
@@ -200,6 +269,9 @@ async fn merge(
                 } else {
                     &mut audit.landed
                 }) += 1;
+            } else if offset >= audit.high {
+                // The range was asked for after the rows were: it cannot have landed since.
+                audit.out_of_range.add(offset);
             } else if offset >= audit.low {
                 audit.foreign.add(offset);
             }

@@ -23,7 +23,7 @@ mod share;
 mod topic;
 mod upkeep;
 
-pub use audit::{PartitionAudit, verify};
+pub use audit::{Audit, DeliveryAudit, PartitionAudit, Stranger, verify};
 pub use error::{Error, Result};
 pub use lander::Lander;
 pub use observe::{Landed, LandedTopic, Observe, What};

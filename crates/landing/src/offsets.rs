@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// How many offsets are shown.
 const SHOWN: usize = 10;
 
 /// Offsets found: how many, and the first of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Offsets {
     /// How many.
     pub count: u64,

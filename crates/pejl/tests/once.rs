@@ -104,7 +104,23 @@ fn bad_rows_are_set_aside_with_reasons() {
     assert!(line_of("spells.csv:5").contains("to_date"), "{aside}");
     assert!(line_of("spells.csv:6").contains("fields"), "{aside}");
     assert_eq!(aside.lines().count(), 5, "{aside}");
-    assert!(stage.ok(&["verify"]).contains("clean"));
+    let audit = stage.ok(&["verify"]);
+    assert!(
+        audit.contains("clean") && audit.contains("1 delivered files"),
+        "{audit}"
+    );
+
+    let json: serde_json::Value =
+        serde_json::from_str(&stage.ok(&["verify", "--format", "json"])).unwrap();
+    assert_eq!(json["verdict"], "clean");
+    assert_eq!(json["deliveries_counted"], 1);
+    let of_topic = |name: &str, what: &str| -> i64 {
+        let partitions = json["partitions"].as_array().unwrap().iter();
+        let named = partitions.filter(|it| it["topic"] == name);
+        named.map(|it| it[what].as_i64().unwrap()).sum()
+    };
+    assert_eq!(of_topic("pejl.benefit_spell", "landed"), 2);
+    assert_eq!(of_topic("pejl.quarantine", "landed"), 4);
 }
 
 #[test]

@@ -3,6 +3,10 @@
 #
 #   broker.sh start [port]   prints host:port of a broker that is ready; a running one is reused
 #   broker.sh stop           stops it and removes its data
+#   broker.sh kill           kill -9, and its data stays
+#   broker.sh restart        starts it again on that data and the same port
+#
+# PEJL_BROKER=name makes it another broker than the one without a name.
 #
 # Exit code 3: Java, Maven or the network is missing, and standard error says which.
 set -euo pipefail
@@ -10,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pejl/kafka
 jars=$cache/jars
-run=$cache/run
+run=$cache/run${PEJL_BROKER:+-$PEJL_BROKER}
 start_seconds=90
 
 say() { echo "broker.sh: $*" >&2; }
@@ -117,6 +121,14 @@ start() {
         cat "$run/format.txt" >&2
         exit 1
     fi
+    launch "$port"
+    echo "127.0.0.1:$port" | tee "$run/address"
+}
+
+# Runs the broker on its data, and waits until it is ready.
+launch() {
+    local port=$1
+    : > "$run/server.txt"
     # None of our pipes and locks: whoever waits for this script must not wait for the broker.
     nohup java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
@@ -140,20 +152,31 @@ start() {
         fi
         sleep 0.2
     done
-    echo "127.0.0.1:$port" | tee "$run/address"
+}
+
+restart() {
+    local address
+    if ! address=$(cat "$run/address" 2> /dev/null); then
+        say "there is no broker to start again"
+        exit 1
+    fi
+    alive || launch "${address##*:}"
+    echo "$address"
+}
+
+# Ends it at once, and keeps what it has written.
+end() {
+    alive || return 0
+    local deadline
+    kill -9 "$(cat "$run/pid")"
+    deadline=$((SECONDS + 10))
+    while alive && [ "$SECONDS" -lt "$deadline" ]; do
+        sleep 0.1
+    done
 }
 
 stop() {
-    if alive; then
-        local pid deadline
-        pid=$(cat "$run/pid")
-        # Nothing in it is kept, so it need not shut down in order.
-        kill -9 "$pid"
-        deadline=$((SECONDS + 10))
-        while alive && [ "$SECONDS" -lt "$deadline" ]; do
-            sleep 0.1
-        done
-    fi
+    end
     rm -rf "$run"
 }
 
@@ -167,8 +190,10 @@ fi
 case "${1:-}" in
     start) start "${2:-}" ;;
     stop) stop ;;
+    kill) end ;;
+    restart) restart ;;
     *)
-        say "use: broker.sh start [port] | stop"
+        say "use: broker.sh start [port] | stop | kill | restart"
         exit 2
         ;;
 esac

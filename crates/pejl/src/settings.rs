@@ -280,6 +280,11 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
                     "test_kafka",
                     "test_python",
                     "test_s3",
+                    "broker",
+                    "chaos_rounds",
+                    "chaos_seed",
+                    "chaos_report",
+                    "chaos_logs",
                     "slt_complete",
                 ])
                 .split("__"),

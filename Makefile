@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 PYTHON := $(CACHE)/python/bin/python
 PEJL := $(CARGO_TARGET_DIR)/debug/pejl
 
-.PHONY: help demo test lint bench build tools-build tools-test
+.PHONY: help demo test lint bench chaos build tools-build tools-test
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -18,7 +18,7 @@ help: ## What can be made
 demo: build ## Simulated municipalities in one process; prints where psql and the marts are
 	@$(PEJL) demo $(DEMO)
 
-test: tools-build tools-test ## All tests: real Kafka, real psql and Python clients
+test: tools-build tools-test ## All tests: real Kafka, real object store, real psql and Python clients
 	@tests/setup/run.sh cargo test --workspace --no-fail-fast $(TEST)
 
 lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licences and bans
@@ -29,6 +29,12 @@ lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licence
 
 bench: tools-build ## Measured figures, each as a ratio against a named rival in the same run
 	@cargo bench --package bus $(BENCH)
+
+ROUNDS ?= 16
+
+chaos: tools-build tools-test ## Workers, landers, Kafka and the store disturbed for ROUNDS rounds; writes docs/delivery.md
+	@PEJL_CHAOS_ROUNDS=$(ROUNDS) $(if $(SEED),PEJL_CHAOS_SEED=$(SEED)) PEJL_CHAOS_REPORT=$(CURDIR)/docs/delivery.md \
+	  tests/setup/run.sh cargo test --workspace --test chaos -- --nocapture
 
 # The tests are built with it: features are then the same for both, and nothing heavy is built twice.
 build: tools-build

@@ -11,7 +11,7 @@ const HEAD: &str = "\
 # Connectors
 
 What `connector` and `settings` of a pipeline file can say. This page is made from the code:
-`UPDATE_EXPECT=1 cargo test -p connectors` writes it anew.
+`UPDATE_EXPECT=1 cargo test --workspace --lib -- reference` writes it anew.
 
 A value such as `${NAME}` is filled in from the environment or from `[secrets]` of `pejl.toml`.
 ";

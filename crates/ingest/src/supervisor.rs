@@ -75,8 +75,9 @@ impl Ingest {
             reports.clone(),
             stop.clone(),
         ));
+        let noted = reports.clone();
         let observe: Observer = Arc::new(move |report: &Report| {
-            reports.note(report);
+            noted.note(report);
             observe(report);
         });
         let mut slots = membership.slots();
@@ -89,6 +90,8 @@ impl Ingest {
                     if let Some((lost, task)) = running.remove(&pipeline.name) {
                         lost.cancel();
                         ended(&pipeline.name, task).await;
+                        // What is said of it from now on, its new worker says.
+                        reports.forget(&pipeline.name);
                     }
                 } else if !running.contains_key(&pipeline.name) {
                     let task = Task {
@@ -140,6 +143,11 @@ impl Reports {
         reports.insert(report.source.clone(), report.clone());
     }
 
+    fn forget(&self, source: &str) {
+        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.remove(source);
+    }
+
     fn all(&self) -> Vec<Report> {
         let reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reports.values().cloned().collect()
@@ -183,7 +191,10 @@ async fn keep_boards(
 }
 
 async fn post(log: &SharedLog, reports: &Reports, posted: &mut BTreeMap<String, Report>) {
-    for report in reports.all() {
+    let reports = reports.all();
+    // One that comes back is said anew.
+    posted.retain(|source, _| reports.iter().any(|it| &it.source == source));
+    for report in reports {
         let last = posted.get(&report.source);
         if last.is_some_and(|last| report.says_the_same_as(last)) {
             continue;

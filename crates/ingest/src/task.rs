@@ -105,7 +105,7 @@ impl Task {
         let source = self.pipeline.name.clone();
         if err.is_lost() {
             tracing::info!(source, %err, "the task is elsewhere");
-            self.wait(Some(LOST_PAUSE), stop).await;
+            self.wait_until_confirmed(stop).await;
             return;
         }
         self.report.failures += 1;
@@ -122,6 +122,17 @@ impl Task {
             tracing::error!(source, %err, %fix_by, "source needs a human");
             self.enter(State::NeedsAHuman, trouble, None);
             self.wait(None, stop).await;
+        }
+    }
+
+    /// Waits until the task is this worker's again. Opening a producer to find out would fence whoever has it, again and again.
+    async fn wait_until_confirmed(&mut self, stop: &CancellationToken) {
+        let Claim { membership, slot } = self.claim.clone();
+        loop {
+            self.wait(Some(LOST_PAUSE), stop).await;
+            if stop.is_cancelled() || matches!(membership.confirm(slot).await, Ok(true)) {
+                return;
+            }
         }
     }
 

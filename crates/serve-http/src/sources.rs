@@ -75,7 +75,7 @@ async fn set_position(
 }
 
 fn control(parts: &Parts) -> Result<&Control, Refusal> {
-    let nowhere = "this process has no log; ask a worker, a lander or `pejl up`";
+    let nowhere = "this process runs no sources; ask a worker or `pejl up`";
     parts
         .control
         .as_ref()

@@ -72,6 +72,8 @@ async fn a_worker_whose_claim_is_refused_reads_nothing() {
         .await;
     worker.stop().await;
     assert_eq!(script.opened(), 0);
+    // It found out once, and then asked without fencing whoever has the task.
+    assert_eq!(shared.producers(), 1);
     assert_eq!(stage.numbers().await, Vec::<i64>::new());
 }
 

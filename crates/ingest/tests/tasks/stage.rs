@@ -214,6 +214,8 @@ struct Group {
     members: HashMap<String, watch::Sender<BTreeSet<u32>>>,
     refused: BTreeSet<String>,
     asked: HashMap<String, u32>,
+    /// Producers opened.
+    producers: u32,
 }
 
 impl Group {
@@ -253,6 +255,10 @@ impl Shared {
         self.group.lock().unwrap().refused.insert(member.to_owned());
     }
 
+    pub(crate) fn producers(&self) -> u32 {
+        self.group.lock().unwrap().producers
+    }
+
     pub(crate) fn asked(&self, member: &str) -> u32 {
         self.group
             .lock()
@@ -285,6 +291,7 @@ impl Log for Shared {
     }
 
     async fn producer(&self, task: &str) -> Result<Box<dyn Producer>> {
+        self.group.lock().unwrap().producers += 1;
         self.log.producer(task).await
     }
 

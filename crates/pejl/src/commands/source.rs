@@ -93,7 +93,7 @@ enum Steering {
     Log(Control),
     /// The embedded log is held by a running Pejl; through its HTTP server.
     Http {
-        client: Client,
+        client: Box<Client>,
         root: Address,
         token: Option<String>,
         /// Why not over the log.
@@ -114,7 +114,7 @@ impl Steering {
             ..Limits::default()
         };
         Ok(Self::Http {
-            client: Client::new(limits)?,
+            client: Box::new(Client::new(limits)?),
             root: Address::parse(&format!("http://{}", settings.http.listen))?,
             token: settings.http.token.as_ref().map(|it| it.0.clone()),
             why,

@@ -14,7 +14,9 @@ use futures::{StreamExt, stream::BoxStream};
 use object_store::{ObjectStoreExt, path::Path};
 use parquet::{
     basic::{Compression, ZstdLevel},
+    errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
+    schema::types::ColumnPath,
 };
 
 use crate::{Error, Lake, Result};
@@ -34,13 +36,7 @@ pub(crate) async fn write(
     mut batches: BoxStream<'_, Result<RecordBatch>>,
 ) -> Result<Vec<Add>> {
     let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("writing {table}"), err);
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(
-            ZstdLevel::try_new(1).map_err(|err| failed(&err))?,
-        ))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build();
+    let properties = properties(schema).map_err(|err| failed(&err))?;
     let config = WriterConfig::new(
         Arc::clone(schema),
         partition_by.to_vec(),
@@ -65,6 +61,22 @@ pub(crate) async fn write(
         }
     }
     writer.close().await.map_err(|err| failed(&err))
+}
+
+/// How files are written. Columns that are not [`indexed`] get no statistics at all, so that no writer can put their values in the log.
+pub(crate) fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+    let kept = indexed(schema);
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for field in schema.fields() {
+        if !kept.contains(&format!("\"{}\"", field.name())) {
+            let column = ColumnPath::from(field.name().as_str());
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
+    }
+    Ok(properties.build())
 }
 
 /// Removes files that no version will ever name. Failing that they are garbage, not harm.

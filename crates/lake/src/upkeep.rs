@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use deltalake::{DeltaTable, checkpoints};
 
-use crate::{Error, Lake, Result, state::State};
+use crate::{Error, Lake, Result, files, state::State};
 
 /// A checkpoint is made when this many commits have come since the last.
 const CHECKPOINT_EVERY: i64 = 50;
@@ -28,15 +28,18 @@ impl Lake {
     /// `keep` must exceed the longest query and the longest upload.
     pub async fn tidy(&self, table: &str, keep: Duration, pinned: &[i64]) -> Result<Tidied> {
         let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("tidying {table}"), err);
-        if self.version(table).await?.is_none() {
-            return Ok(Tidied::default());
-        }
         let mut opened = DeltaTable::new(self.log_store(table));
         opened.load().await.map_err(|err| failed(&err))?;
+        let Some(rows) = self.provider(table, None).await? else {
+            return Ok(Tidied::default());
+        };
+        // Without them the log would get the least and greatest of every text.
+        let properties = files::properties(&rows.schema()).map_err(|err| failed(&err))?;
         let target = NonZeroU64::new(COMPACT_BYTES).unwrap_or(NonZeroU64::MIN);
         let (opened, compacted) = opened
             .optimize()
             .with_target_size(target)
+            .with_writer_properties(properties)
             .with_max_concurrent_tasks(1)
             .await
             .map_err(|err| failed(&err))?;

@@ -184,6 +184,14 @@ fn tidying_changes_no_answer() {
     };
     assert!(merged("raw.unit") >= 2, "{tidied}");
     assert_eq!(merged("mart.offer_overview"), 0, "{tidied}");
+    // The log says nothing of texts, also not of the files that were put together.
+    let log = stage.path("data/lake/raw/unit/_delta_log");
+    for file in fs::read_dir(log).unwrap().map(|it| it.unwrap().path()) {
+        if file.extension().is_some_and(|it| it == "json") {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("Jobcenter"), "{text}");
+        }
+    }
     assert_eq!(stage.marts(), before);
     assert!(stage.ok(&["verify"]).contains("clean"));
     let again = stage.ok(&["tidy", "--format", "csv"]);

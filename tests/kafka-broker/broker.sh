@@ -16,13 +16,10 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/pejl/kafka
 jars=$cache/jars
 run=$cache/run${PEJL_BROKER:+-$PEJL_BROKER}
 start_seconds=90
+name=broker.sh
 
-say() { echo "broker.sh: $*" >&2; }
-
-missing() {
-    say "$*"
-    exit 3
-}
+# shellcheck source=../setup/server.sh
+source "$here/../setup/server.sh"
 
 check_java() {
     command -v java > /dev/null || missing "Java is missing; Kafka needs 17 or newer"
@@ -53,26 +50,7 @@ fetch() {
     mv "$fetched" "$jars"
 }
 
-listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        if ! listens "$port"; then
-            echo "$port"
-            return
-        fi
-    done
-}
-
-# Whether the process that start left behind is still our Kafka; process ids are reused.
-alive() {
-    local pid
-    pid=$(cat "$run/pid" 2> /dev/null) || return 1
-    tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q "kafka.Kafka $run/" \
-        || ps -p "$pid" -o args= 2> /dev/null | grep -q "kafka.Kafka $run/"
-}
+alive() { alive_as "kafka.Kafka $run/"; }
 
 properties() {
     local port=$1 controller=$2
@@ -164,28 +142,7 @@ restart() {
     echo "$address"
 }
 
-# Ends it at once, and keeps what it has written.
-end() {
-    alive || return 0
-    local deadline
-    kill -9 "$(cat "$run/pid")"
-    deadline=$((SECONDS + 10))
-    while alive && [ "$SECONDS" -lt "$deadline" ]; do
-        sleep 0.1
-    done
-}
-
-stop() {
-    end
-    rm -rf "$run"
-}
-
-# Two of us at once would take each other's place.
-mkdir -p "$cache"
-if command -v flock > /dev/null; then
-    exec 9> "$cache/lock"
-    flock 9
-fi
+take_turns
 
 case "${1:-}" in
     start) start "${2:-}" ;;

@@ -8,19 +8,18 @@
 # Exit code 3: Go or the network is missing, and standard error says which.
 set -euo pipefail
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
 # Conditional puts (If-None-Match: *) are checked and done under one lock in this version.
 version=v0.0.0-20260212201848-7aac2a2c5b7c
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pejl/object-store
 server=$cache/minio-$version
 run=$cache/run
 start_seconds=60
+name=store.sh
 
-say() { echo "store.sh: $*" >&2; }
-
-missing() {
-    say "$*"
-    exit 3
-}
+# shellcheck source=../setup/server.sh
+source "$here/../setup/server.sh"
 
 # Builds the server with Go's own tools, once per version.
 fetch() {
@@ -38,26 +37,7 @@ fetch() {
     rm -rf "$built"
 }
 
-listens() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        if ! listens "$port"; then
-            echo "$port"
-            return
-        fi
-    done
-}
-
-# Whether the process that start left behind is still our store; process ids are reused.
-alive() {
-    local pid
-    pid=$(cat "$run/pid" 2> /dev/null) || return 1
-    tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q "$run/" \
-        || ps -p "$pid" -o args= 2> /dev/null | grep -q "$run/"
-}
+alive() { alive_as "$run/"; }
 
 # Whether it answers as ready.
 ready() {
@@ -100,26 +80,7 @@ start() {
     echo "http://127.0.0.1:$port" | tee "$run/address"
 }
 
-stop() {
-    if alive; then
-        local pid deadline
-        pid=$(cat "$run/pid")
-        # Nothing in it is kept, so it need not shut down in order.
-        kill -9 "$pid"
-        deadline=$((SECONDS + 10))
-        while alive && [ "$SECONDS" -lt "$deadline" ]; do
-            sleep 0.1
-        done
-    fi
-    rm -rf "$run"
-}
-
-# Two of us at once would take each other's place.
-mkdir -p "$cache"
-if command -v flock > /dev/null; then
-    exec 9> "$cache/lock"
-    flock 9
-fi
+take_turns
 
 case "${1:-}" in
     start) start "${2:-}" ;;

@@ -52,20 +52,6 @@ impl Ingest {
         observe: Observer,
     ) -> Result<()> {
         let membership: Arc<dyn Membership> = self.log.join(GROUP, member, SLOTS).await?.into();
-        self.share(membership, member, pipelines, reload, stop, observe)
-            .await
-    }
-
-    /// The same, as a member of a group that was joined before.
-    pub(crate) async fn share(
-        &self,
-        membership: Arc<dyn Membership>,
-        member: &str,
-        pipelines: Vec<Pipeline>,
-        reload: Reload,
-        stop: CancellationToken,
-        observe: Observer,
-    ) -> Result<()> {
         let first = Arc::new(orders(self.log.as_ref()).await?);
         let (send_orders, orders) = watch::channel(first);
         let reports = Reports::default();

@@ -6,7 +6,7 @@ use warehouse::{BuildEvent, BuildReport};
 use crate::{exit, output, progress::Progress, settings::Settings, wiring};
 
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<u8> {
-    let lake = wiring::open_lake(settings)?;
+    let lake = wiring::open_lake_to_write(settings).await?;
     let progress = Progress::new();
     let built = build(settings, &lake, &progress).await;
     progress.clear();

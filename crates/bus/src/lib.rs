@@ -177,7 +177,8 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
 
 /// Writes transactions. Dropping it mid-transaction aborts.
 ///
-/// After a failed `send` the transaction can only be aborted. A call dropped before its end leaves the producer unusable: open a new one.
+/// After a failed `send` the transaction can only be aborted. After a failed `commit` nobody knows whether it counts: open a new producer, which
+/// settles that, and go on from the position read then. The same holds for a call dropped before its end.
 #[async_trait]
 pub trait Producer: Send {
     /// Adds records to the open transaction, opening one if needed. Nothing is visible yet.

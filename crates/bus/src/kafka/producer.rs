@@ -32,7 +32,7 @@ const VISIBLE: Duration = Duration::from_secs(10);
 /// The transactional writer of one task.
 #[derive(Debug)]
 pub(super) struct KafkaProducer {
-    /// Away while a call works on it, and for good when that call is dropped.
+    /// Away while a call works on it, and for good when that call is dropped or a commit fails.
     transaction: Option<Transaction>,
 }
 
@@ -54,6 +54,7 @@ impl KafkaProducer {
                     partitions: HashMap::new(),
                     begun: false,
                     failed: false,
+                    undecided: false,
                     keyless: 0,
                 };
                 let what = "opening a producer";
@@ -90,7 +91,10 @@ impl KafkaProducer {
         work: impl FnOnce(&mut Transaction) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let mut transaction = self.transaction.take().ok_or_else(|| {
-            Error::Unavailable("a call on this producer was interrupted; open a new one".into())
+            Error::Unavailable(
+                "a call on this producer was interrupted, or its last commit failed; open a new one and read the position again"
+                    .into(),
+            )
         })?;
         let (transaction, done) = super::blocking(move || {
             let done = work(&mut transaction);
@@ -98,7 +102,8 @@ impl KafkaProducer {
             Ok((transaction, done))
         })
         .await?;
-        self.transaction = Some(transaction);
+        // Dropped, an undecided one is left to the brokers: they decide it when the task is opened again.
+        self.transaction = (!transaction.undecided).then_some(transaction);
         done
     }
 }
@@ -144,6 +149,8 @@ struct Transaction {
     partitions: HashMap<String, i32>,
     begun: bool,
     failed: bool,
+    /// A commit failed: the brokers may have committed all the same, and cannot be asked.
+    undecided: bool,
     /// Turns over the partitions for records without a key.
     keyless: i32,
 }
@@ -240,6 +247,7 @@ impl Transaction {
         let committed = producer.commit_transaction(COMMIT);
         let Deliveries { lost, first } = producer.context().take();
         if let Err(err) = committed {
+            self.undecided = true;
             // The reason a record was lost says more than "abort needed".
             return Err(if is_fenced(&err) {
                 self.told(what, &err)

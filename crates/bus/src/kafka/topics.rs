@@ -37,6 +37,9 @@ const COMPACTED: [(&str, &str); 3] = [
     ("min.cleanable.dirty.ratio", "0.1"),
 ];
 
+/// How often making a topic is tried, as long as the brokers answer in time.
+const TRIES: u32 = 10;
+
 /// Makes the topics the log itself needs.
 pub(super) async fn ensure_internal(inner: &Arc<Inner>) -> Result<()> {
     let present = inner.blocking(|inner| inner.partition_counts()).await?;
@@ -66,17 +69,25 @@ pub(super) async fn ensure(inner: &Arc<Inner>, name: &str, partitions: i32) -> R
         return Ok(topic);
     }
     let _making = inner.making.lock().await;
-    for _ in 0..10 {
+    let deadline = Instant::now() + PATIENCE;
+    let mut tries = 1;
+    loop {
         match make(inner, name, partitions).await {
+            // Brokers tell a maker that is being fenced so, or that they know not what: its commit counts or it does not.
+            Err(err @ (Error::Fenced(_) | Error::Unavailable(_)))
+                if tries < TRIES && Instant::now() < deadline =>
+            {
+                tracing::debug!(topic = name, %err, "making a topic starts over");
+                tries += 1;
+            }
             Err(Error::Fenced(_)) => {
-                tracing::debug!(topic = name, "another process makes topics; starting over")
+                return Err(Error::Unavailable(format!(
+                    "topic `{name}`: other processes kept interrupting; try again"
+                )));
             }
             other => return other,
         }
     }
-    Err(Error::Unavailable(format!(
-        "topic `{name}`: other processes kept interrupting; try again"
-    )))
 }
 
 /// Topics by name, without the internal ones.

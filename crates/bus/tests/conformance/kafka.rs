@@ -3,12 +3,14 @@
 use std::{io::Write, sync::Arc, sync::Once, time::Duration};
 
 use async_trait::async_trait;
-use bus::{KafkaLog, KafkaSettings, SharedLog};
+use bus::{Error, KafkaLog, KafkaSettings, Log, SharedLog};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
+    mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, Producer},
+    types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
 use crate::place::{DEADLINE, Place, position};
@@ -146,6 +148,44 @@ async fn a_position_behind_an_open_transaction_is_waited_for() {
     let (answer, log) = asking.await.unwrap();
     assert_eq!(answer.unwrap(), Some(position(2)));
     assert_eq!(log.position("hanging").await.unwrap(), None);
+}
+
+/// What brokers sometimes tell a producer that is being fenced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_unknown_outcome_ends_the_producer_and_not_the_making_of_a_topic() {
+    let cluster = MockCluster::new(1).unwrap();
+    // It makes no topics on request.
+    for topic in ["_positions", "_topics", "_orders", "_reports", "t"] {
+        cluster
+            .create_topic(&format!("pejl.{topic}"), 1, 1)
+            .unwrap();
+    }
+    let log = KafkaLog::connect(KafkaSettings {
+        bootstrap_servers: cluster.bootstrap_servers(),
+        ..KafkaSettings::default()
+    });
+    let log = log.await.unwrap();
+    let unknown = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN];
+    cluster.request_errors(RDKafkaApiKey::EndTxn, &unknown);
+    let topic = log.ensure_topic("pejl.t", 1).await.unwrap();
+    assert_eq!(log.topics("").await.unwrap(), [topic]);
+
+    let mut producer = log.producer("task").await.unwrap();
+    cluster.request_errors(RDKafkaApiKey::EndTxn, &unknown);
+    let undecided = producer.commit(Some(("source", &position(1)))).await;
+    assert!(
+        matches!(undecided, Err(Error::Unavailable(_))),
+        "{undecided:?}"
+    );
+    // Who goes on must first know which position counts.
+    let refused = producer.commit(Some(("source", &position(2)))).await;
+    assert!(refused.is_err());
+    assert!(producer.abort().await.is_err());
+    let mut producer = log.producer("task").await.unwrap();
+    producer
+        .commit(Some(("source", &position(3))))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

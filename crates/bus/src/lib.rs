@@ -136,10 +136,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     async fn board(&self, board: Board) -> Result<BTreeMap<String, String>>;
     /// Puts a text on a board, or takes it off with `None`. Durable once this returns; the last writer of a key wins.
     async fn post(&self, board: Board, key: &str, text: Option<&str>) -> Result<()>;
-    /// Joins the processes that share `slots` pieces of work under the name `group`. `member` names this process: one that comes
-    /// back under its name within the session timeout finds its slots again, and nobody else's work moves.
-    /// A group made earlier keeps its number of slots: see [`Membership::count`].
-    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>>;
+    /// Joins the processes that share the work of `group`. `member` names this process, and no other: one that comes back under its name
+    /// within the session timeout finds its slots again, and nobody else's work moves.
+    async fn join(&self, group: Group, member: &str) -> Result<Box<dyn Membership>>;
 }
 
 /// A small shared table of texts: what the processes of an installation tell each other beside records.
@@ -160,6 +159,28 @@ impl Board {
     }
 }
 
+/// Processes that share one kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Those that read sources.
+    Workers,
+    /// Those that land topics.
+    Landers,
+}
+
+impl Group {
+    /// Into how many slots the work is divided when the group is made: more than members by far, so that it is spread evenly, and few
+    /// enough that brokers do not notice. A group made earlier keeps its number.
+    const SLOTS: u32 = 64;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Workers => "workers",
+            Self::Landers => "landers",
+        }
+    }
+}
+
 /// A process's place among those that share work, until it is dropped. The others take over once its session has timed out, not
 /// sooner: that is what lets a process that is restarted find its work where it left it.
 ///
@@ -173,6 +194,9 @@ pub trait Membership: Send + Sync + std::fmt::Debug {
     /// Asks the log itself, not what was last heard, whether `slot` is still this process's. A process that was paused past its
     /// session learns here that it was replaced.
     async fn confirm(&self, slot: u32) -> Result<bool>;
+    /// Waits until this process is out of the group for good, and says why: another has joined under its name, say. It has no slots then and
+    /// gets none; whoever works by them stops.
+    async fn lost(&self) -> Error;
 }
 
 /// Writes transactions. Dropping it mid-transaction aborts.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bus::{Board, Membership, SharedLog, slot_of};
+use bus::{Board, Group, Membership, SharedLog, slot_of};
 use spec::Pipeline;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,6 @@ use crate::{
     order::{Order, Report, orders},
     task::Task,
 };
-
-/// The group of all workers over one log.
-const GROUP: &str = "workers";
-
-/// Into how many slots sources are divided: more than workers by far, so that they are spread evenly.
-const SLOTS: u32 = 64;
 
 /// How often the board of orders is looked at.
 const ORDERS_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +36,7 @@ impl Ingest {
     /// `member` names this worker; no two may have the same name.
     ///
     /// # Errors
-    /// When the group of workers cannot be joined.
+    /// When the group of workers cannot be joined, or is lost for good because another process goes by this name.
     pub async fn run(
         &self,
         member: &str,
@@ -51,7 +45,8 @@ impl Ingest {
         stop: CancellationToken,
         observe: Observer,
     ) -> Result<()> {
-        let membership: Arc<dyn Membership> = self.log.join(GROUP, member, SLOTS).await?.into();
+        let membership: Arc<dyn Membership> = self.log.join(Group::Workers, member).await?.into();
+        let stop = stop.child_token();
         let first = Arc::new(orders(self.log.as_ref()).await?);
         let (send_orders, orders) = watch::channel(first);
         let reports = Reports::default();
@@ -68,6 +63,7 @@ impl Ingest {
         });
         let mut slots = membership.slots();
         let mut running: HashMap<String, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+        let mut out = None;
         while !stop.is_cancelled() {
             let mine = slots.borrow_and_update().clone();
             for pipeline in &pipelines {
@@ -100,16 +96,21 @@ impl Ingest {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                changed = slots.changed() => if changed.is_err() { break },
+                why = membership.lost() => {
+                    out = Some(why);
+                    stop.cancel();
+                }
+                Ok(()) = slots.changed() => {}
             }
         }
-        for (source, (lost, task)) in running {
-            lost.cancel();
+        for (source, (_, task)) in running {
             ended(&source, task).await;
+            if out.is_some() {
+                reports.forget(&source);
+            }
         }
-        stop.cancelled().await;
         ended("the boards", boards).await;
-        Ok(())
+        out.map_or(Ok(()), |why| Err(why.into()))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
-use bus::{SharedLog, Topic};
+use bus::{Group, SharedLog, Topic};
 use futures::{StreamExt, TryStreamExt, stream};
 use lake::Lake;
 use tokio::{
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error, Landed, LandedTopic, LandingSettings, Observe, Result, What,
     reader::{PREFIX, Reader, table_of},
-    share::{GROUP, SLOTS, Share},
+    share::Share,
     topic::{Shared, TopicLander},
     upkeep::{Upkeep, keep_tidy},
 };
@@ -86,17 +87,30 @@ impl Lander {
     /// Any number of landers share the partitions. `member` names this one; no two may have the same name.
     ///
     /// # Errors
-    /// Only when the group cannot be joined, or the topics cannot be listed at the start.
+    /// Only when the group cannot be joined or is lost for good, or the topics cannot be listed at the start.
     pub async fn run(
         &self,
         member: &str,
         stop: CancellationToken,
         observe: Observe<'_>,
     ) -> Result<()> {
-        let membership = self.log.join(GROUP, member, SLOTS).await?;
+        let membership = self.log.join(Group::Landers, member).await?;
         let share = Share::of(membership.as_ref());
         let (shared, told) = self.shared();
-        observed(told, observe, self.keep_all_landing(shared, &share, stop)).await
+        let stop = stop.child_token();
+        let mut landing = pin!(self.keep_all_landing(shared, &share, stop.clone()));
+        let until_lost = async {
+            tokio::select! {
+                ended = &mut landing => ended,
+                lost = membership.lost() => {
+                    // What was read is committed: whoever has its partitions now finds it landed, or has landed it before.
+                    stop.cancel();
+                    landing.await?;
+                    Err(lost.into())
+                }
+            }
+        };
+        observed(told, observe, until_lost).await
     }
 
     async fn keep_all_landing(
@@ -157,7 +171,7 @@ async fn observed<T>(
     observe: Observe<'_>,
     work: impl Future<Output = T>,
 ) -> T {
-    let mut work = std::pin::pin!(work);
+    let mut work = pin!(work);
     let done = loop {
         tokio::select! {
             Some(landed) = told.recv() => observe(landed),

@@ -5,13 +5,6 @@ use std::collections::BTreeSet;
 use bus::{Membership, Topic, slot_of};
 use tokio::sync::watch;
 
-/// The group of all landers over one log.
-pub(crate) const GROUP: &str = "landers";
-
-/// Into how many slots the partitions of all topics are divided. More than landers by far, so that they are spread evenly; few enough
-/// that the brokers do not notice.
-pub(crate) const SLOTS: u32 = 64;
-
 /// The slots of this lander, as they come and go.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {

@@ -44,15 +44,30 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(err) => {
             output::error(&err);
-            ExitCode::from(
-                if err.is::<settings::Mistake>() || err.is::<spec::Mistake>() {
-                    exit::SETTINGS
-                } else {
-                    exit::FAILED
-                },
-            )
+            ExitCode::from(if is_about_settings(&err) {
+                exit::SETTINGS
+            } else {
+                exit::FAILED
+            })
         }
     }
+}
+
+/// Whether starting again without a change to the settings would end the same.
+fn is_about_settings(err: &anyhow::Error) -> bool {
+    let log = err
+        .downcast_ref::<bus::Error>()
+        .or_else(|| match err.downcast_ref()? {
+            ingest::Error::Log(err) => Some(err),
+            _ => None,
+        })
+        .or_else(|| match err.downcast_ref()? {
+            landing::Error::Log(err) => Some(err),
+            _ => None,
+        });
+    matches!(log, Some(bus::Error::Settings(_)))
+        || err.is::<settings::Mistake>()
+        || err.is::<spec::Mistake>()
 }
 
 /// Logs go to stderr: as JSON when nobody watches, as text when asked; silent under progress bars

@@ -45,12 +45,16 @@ pub(crate) struct Settings {
     pub(crate) http: Http,
 }
 
+/// A host's name is at most as long.
+const LONGEST_NAME: usize = 64;
+
 /// `[node]`: this process among the others that share its work.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
     /// Its name. No two workers and no two landers may have the same; one that is restarted under its
-    /// name within ten seconds goes on with its work, and nobody else's moves.
+    /// name within ten seconds goes on with its work, and nobody else's moves. At most 64 letters (a to z),
+    /// digits, `.`, `_` and `-`.
     pub(crate) name: String,
 }
 
@@ -303,7 +307,20 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
     if let Some(pipelines) = &args.pipelines {
         settings.pipelines.clone_from(pipelines);
     }
+    check_name(&settings.node.name)?;
     Ok(settings)
+}
+
+/// What brokers take for the name of a group's member, and a host for its own.
+fn check_name(name: &str) -> Result<(), Mistake> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.len() <= LONGEST_NAME && name.chars().all(legal) && !matches!(name, "" | "." | "..") {
+        return Ok(());
+    }
+    Err(Mistake(format!(
+        "[node] name `{}` cannot be used; give at most {LONGEST_NAME} letters (a to z), digits, `.`, `_` and `-` there or with --name",
+        name.escape_default()
+    )))
 }
 
 /// The value of a `${NAME}` in a pipeline.

@@ -54,6 +54,15 @@ fn a_source_can_be_tried_without_writing_anything() {
 }
 
 #[test]
+fn a_name_that_brokers_would_refuse_is_a_mistake() {
+    let stage = Stage::empty();
+    for name in ["two words", "ærø", "", "..", &"x".repeat(65)] {
+        let said = failing(&stage, &["--name", name, "status"], 2);
+        assert!(said.contains("[node] name"), "{said}");
+    }
+}
+
+#[test]
 fn connectors_and_sources_are_listed_and_shown() {
     let stage = Stage::canonical(20);
     let listed = stage.ok(&["connector", "list"]);

@@ -31,7 +31,7 @@ use self::{
     writer::{Command, Reply, Writer},
 };
 use crate::{
-    Assignment, Board, Consumer, Error, Log, Membership, Producer, Range, Result, Topic,
+    Assignment, Board, Consumer, Error, Group, Log, Membership, Producer, Range, Result, Topic,
     check_topic,
 };
 
@@ -141,9 +141,9 @@ impl Log for EmbeddedLog {
             .await
     }
 
-    async fn join(&self, _group: &str, _member: &str, slots: u32) -> Result<Box<dyn Membership>> {
+    async fn join(&self, _group: Group, _member: &str) -> Result<Box<dyn Membership>> {
         Ok(Box::new(Alone {
-            slots: watch::Sender::new((0..slots).collect()),
+            slots: watch::Sender::new((0..Group::SLOTS).collect()),
         }))
     }
 }
@@ -166,6 +166,10 @@ impl Membership for Alone {
 
     async fn confirm(&self, slot: u32) -> Result<bool> {
         Ok(self.slots.borrow().contains(&slot))
+    }
+
+    async fn lost(&self) -> Error {
+        std::future::pending().await
     }
 }
 

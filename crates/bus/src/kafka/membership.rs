@@ -27,7 +27,7 @@ use super::{
     client::{Context, failed, is_passing},
     topics,
 };
-use crate::{Error, Membership, Result};
+use crate::{Error, Group, Membership, Result};
 
 /// How long a slot's confirmation may wait for a rebalance to end.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -45,15 +45,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) async fn join(
-        inner: Arc<Inner>,
-        group: &str,
-        member: &str,
-        slots: u32,
-    ) -> Result<Self> {
+    pub(super) async fn join(inner: Arc<Inner>, group: Group, member: &str) -> Result<Self> {
+        let group = group.name();
         let name = format!("pejl._slots.{group}");
-        let partitions = i32::try_from(slots.max(1)).unwrap_or(i32::MAX);
-        let count = topics::ensure_slots(&inner, &name, partitions).await?;
+        let count = topics::ensure_slots(&inner, &name, Group::SLOTS.cast_signed()).await?;
         let topic = inner.physical(&name);
         let config = inner.settings.member(group, member);
         let what = format!("joining `{group}` as `{member}`");
@@ -62,6 +57,7 @@ impl Member {
             plain: Context::default(),
             topic: topic.clone(),
             slots: watch::Sender::default(),
+            lost: watch::Sender::default(),
         };
         let consumer: BaseConsumer<MemberContext> = config
             .create_with_context(context)
@@ -73,7 +69,7 @@ impl Member {
         let keeping = Keeping {
             consumer: Arc::clone(&consumer),
             left: Arc::clone(&left),
-            name: format!("{member} in {group}"),
+            name: format!("`{member}` of `{group}`"),
         };
         std::thread::Builder::new()
             .name(format!("member {group}"))
@@ -107,6 +103,19 @@ impl Membership for Member {
         self.inner
             .blocking(move |_| confirm(&consumer, &topic, slot))
             .await
+    }
+
+    async fn lost(&self) -> Error {
+        let mut lost = self.consumer.context().lost.subscribe();
+        loop {
+            if let Some(loss) = lost.borrow_and_update().as_ref() {
+                return loss.error();
+            }
+            if lost.changed().await.is_err() {
+                // Its sender is held by this membership.
+                return std::future::pending().await;
+            }
+        }
     }
 }
 
@@ -174,15 +183,13 @@ impl Keeping {
                 ),
                 Some(Err(err)) => {
                     if let Some((code, reason)) = self.consumer.client().fatal_error() {
-                        self.consumer.context().lose_all();
-                        if code == Code::FencedInstanceId {
-                            tracing::error!(
-                                member = self.name,
-                                "another process has joined under this name; give each its own with [node] name or --name"
-                            );
-                        } else {
-                            tracing::error!(member = self.name, %code, reason, "the group is lost");
-                        }
+                        let loss = match code {
+                            Code::FencedInstanceId => Loss::Replaced(self.name),
+                            _ => Loss::Refused(format!("{}: {reason}", self.name)),
+                        };
+                        let context = self.consumer.context();
+                        context.lose_all();
+                        context.lost.send_replace(Some(loss));
                         return;
                     }
                     if !is_passing(&err) {
@@ -194,11 +201,29 @@ impl Keeping {
     }
 }
 
+/// Why a process is out of its group for good.
+enum Loss {
+    Replaced(String),
+    Refused(String),
+}
+
+impl Loss {
+    fn error(&self) -> Error {
+        match self {
+            Self::Replaced(name) => Error::Settings(format!(
+                "{name}: another process has joined under this name and has its work now; give each its own with [node] name or --name"
+            )),
+            Self::Refused(reason) => Error::Unavailable(format!("out of the group: {reason}")),
+        }
+    }
+}
+
 /// Takes the slots as the coordinator gives and takes them.
 struct MemberContext {
     plain: Context,
     topic: String,
     slots: watch::Sender<BTreeSet<u32>>,
+    lost: watch::Sender<Option<Loss>>,
 }
 
 impl MemberContext {

@@ -37,7 +37,7 @@ use self::{
     table::Table,
 };
 use crate::{
-    Assignment, Board, Consumer, Error, Log, Membership, Producer, Range, Result, Topic,
+    Assignment, Board, Consumer, Error, Group, Log, Membership, Producer, Range, Result, Topic,
     check_topic,
 };
 
@@ -162,8 +162,8 @@ impl Log for KafkaLog {
         }
     }
 
-    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>> {
-        let member = Member::join(Arc::clone(&self.inner), group, member, slots).await?;
+    async fn join(&self, group: Group, member: &str) -> Result<Box<dyn Membership>> {
+        let member = Member::join(Arc::clone(&self.inner), group, member).await?;
         Ok(Box::new(member))
     }
 }

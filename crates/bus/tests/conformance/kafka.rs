@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bus::{Error, KafkaLog, KafkaSettings, Log, SharedLog};
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -61,13 +61,24 @@ impl Cluster {
         format!("{}{topic}", self.0.prefix)
     }
 
-    async fn delete(&self, topic: &str) {
-        let admin: AdminClient<DefaultClientContext> = self.plain().create().unwrap();
+    fn admin(&self) -> (AdminClient<DefaultClientContext>, AdminOptions) {
         let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
-        let deleted = admin
-            .delete_topics(&[&self.physical(topic)], &options)
-            .await
-            .unwrap();
+        (self.plain().create().unwrap(), options)
+    }
+
+    /// Makes a topic as another program would.
+    pub(crate) async fn make(&self, topic: &str, partitions: i32) {
+        let (admin, options) = self.admin();
+        let topic = self.physical(topic);
+        let topic = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        let made = admin.create_topics(&[topic], &options).await.unwrap();
+        made[0].as_ref().unwrap();
+    }
+
+    async fn delete(&self, topic: &str) {
+        let (admin, options) = self.admin();
+        let topic = self.physical(topic);
+        let deleted = admin.delete_topics(&[&topic], &options).await.unwrap();
         deleted[0].as_ref().unwrap();
     }
 }

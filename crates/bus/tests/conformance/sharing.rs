@@ -2,20 +2,26 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    time::Instant,
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    time::{Duration, Instant},
 };
 
-use bus::{Board, KafkaLog, KafkaSettings, Log, Membership, slot_of};
+use bus::{
+    Board, Error, Group, KafkaLog, KafkaSettings, Log, Membership, Producer, SharedLog, slot_of,
+};
 
 use crate::{
     kafka::cluster,
-    place::{DEADLINE, Place},
+    place::{DEADLINE, Place, position, read_all, record, value},
 };
 
-const SLOTS: u32 = 16;
+/// Into how many slots a new group's work is divided.
+const SLOTS: usize = 64;
 
 pub(crate) async fn a_board_keeps_the_last_text_of_each_key(place: &dyn Place) {
     let log = place.open().await;
@@ -39,11 +45,11 @@ pub(crate) async fn a_board_keeps_the_last_text_of_each_key(place: &dyn Place) {
 
 pub(crate) async fn a_single_member_has_all_the_work(place: &dyn Place) {
     let log = place.open().await;
-    let member = log.join("workers", "one", SLOTS).await.unwrap();
-    assert_eq!(member.count(), SLOTS);
-    has(member.as_ref(), |slots| slots.len() == SLOTS as usize).await;
+    let member = log.join(Group::Workers, "one").await.unwrap();
+    assert_eq!(member.count() as usize, SLOTS);
+    has(member.as_ref(), |slots| slots.len() == SLOTS).await;
     assert!(member.confirm(3).await.unwrap());
-    assert!(!member.confirm(SLOTS).await.unwrap());
+    assert!(!member.confirm(member.count()).await.unwrap());
 }
 
 #[test]
@@ -60,40 +66,45 @@ fn names_are_spread_over_the_slots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_share_all_slots_and_each_slot_has_one() {
+async fn a_group_keeps_the_number_of_slots_it_was_made_with() {
     let Some(cluster) = cluster() else { return };
-    let (one, two) = (cluster.open().await, cluster.open().await);
-    let first = one.join("workers", "one", SLOTS).await.unwrap();
-    has(first.as_ref(), |slots| slots.len() == SLOTS as usize).await;
-    // A group keeps the number it was made with.
-    let second = two.join("workers", "two", 4 * SLOTS).await.unwrap();
-    assert_eq!(second.count(), SLOTS);
-    has(second.as_ref(), |slots| slots.len() == SLOTS as usize / 2).await;
-    has(first.as_ref(), |slots| slots.len() == SLOTS as usize / 2).await;
-    let (mine, theirs) = (slots(first.as_ref()), slots(second.as_ref()));
-    assert!(mine.is_disjoint(&theirs), "{mine:?} {theirs:?}");
-    let kept = *mine.first().unwrap();
-    assert!(first.confirm(kept).await.unwrap());
-    assert!(!second.confirm(kept).await.unwrap());
-    // Another group is another matter.
-    let lander = one.join("landers", "one", 4).await.unwrap();
-    has(lander.as_ref(), |slots| slots.len() == 4).await;
-
-    drop(second);
-    has(first.as_ref(), |slots| slots.len() == SLOTS as usize).await;
+    cluster.make("pejl._slots.workers", 5).await;
+    let log = cluster.open().await;
+    let member = log.join(Group::Workers, "one").await.unwrap();
+    assert_eq!(member.count(), 5);
+    has(member.as_ref(), |slots| slots.len() == 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_work_of_a_killed_process_is_taken_over() {
+async fn three_members_share_all_slots_and_two_take_over_from_the_third() {
     let Some(cluster) = cluster() else { return };
-    let log = cluster.open().await;
-    let member = log.join("workers", "one", SLOTS).await.unwrap();
-    has(member.as_ref(), |slots| slots.len() == SLOTS as usize).await;
-    let mut child = Holder::start(&cluster.settings(), "two");
-    child.until(|count| count == SLOTS as usize / 2);
-    child.process.kill().unwrap();
-    child.process.wait().unwrap();
-    has(member.as_ref(), |slots| slots.len() == SLOTS as usize).await;
+    let (one, two) = (cluster.open().await, cluster.open().await);
+    let one = one.join(Group::Workers, "one").await.unwrap();
+    has(one.as_ref(), |slots| slots.len() == SLOTS).await;
+    let two = two.join(Group::Workers, "two").await.unwrap();
+    let mut three = Holder::start(&cluster.settings(), "three");
+    let [first, second, third] = evenly(one.as_ref(), two.as_ref(), &mut three).await;
+    let (kept, lost) = (*first.first().unwrap(), *third.first().unwrap());
+    assert!(one.confirm(kept).await.unwrap());
+    assert!(!two.confirm(kept).await.unwrap());
+    assert!(!one.confirm(lost).await.unwrap());
+    // Another group is another matter.
+    let lander = cluster.open().await.join(Group::Landers, "one").await;
+    has(lander.unwrap().as_ref(), |slots| slots.len() == SLOTS).await;
+
+    three.process.kill().unwrap();
+    three.process.wait().unwrap();
+    has(one.as_ref(), |slots| slots.len() == SLOTS / 2).await;
+    has(two.as_ref(), |slots| slots.len() == SLOTS / 2).await;
+    let (more, most) = (slots(one.as_ref()), slots(two.as_ref()));
+    assert!(more.is_disjoint(&most), "{more:?} {most:?}");
+    assert!(more.is_superset(&first), "{first:?} became {more:?}");
+    assert!(most.is_superset(&second), "{second:?} became {most:?}");
+
+    let mut three = Holder::start(&cluster.settings(), "three");
+    let [first, second, _] = evenly(one.as_ref(), two.as_ref(), &mut three).await;
+    assert!(first.is_subset(&more), "{more:?} became {first:?}");
+    assert!(second.is_subset(&most), "{most:?} became {second:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,37 +116,88 @@ async fn a_process_that_is_restarted_finds_its_work_and_moves_nobody_elses() {
         .properties
         .insert("session.timeout.ms".into(), "45000".into());
     let log = KafkaLog::connect(settings.clone()).await.unwrap();
-    let member = log.join("workers", "one", SLOTS).await.unwrap();
-    has(member.as_ref(), |slots| slots.len() == SLOTS as usize).await;
+    let member = log.join(Group::Workers, "one").await.unwrap();
+    has(member.as_ref(), |slots| slots.len() == SLOTS).await;
     let mut child = Holder::start(&settings, "two");
-    child.until(|count| count == SLOTS as usize / 2);
-    let half = |slots: &BTreeSet<u32>| slots.len() == SLOTS as usize / 2;
-    has(member.as_ref(), half).await;
+    child.until(|slots| slots.len() == SLOTS / 2);
+    has(member.as_ref(), |slots| slots.len() == SLOTS / 2).await;
     let mut mine = member.slots();
     mine.mark_unchanged();
 
     child.process.kill().unwrap();
     child.process.wait().unwrap();
     let mut again = Holder::start(&settings, "two");
-    again.until(|count| count == SLOTS as usize / 2);
+    again.until(|slots| *slots == child.slots);
     assert!(!mine.has_changed().unwrap(), "{:?}", mine.borrow());
 }
 
-/// What keeps a paused zombie from starting its task again: it believes to have the slot, and asks.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_slept_past_its_session_is_told_no() {
+async fn a_second_process_under_a_name_ends_the_first() {
+    let Some(cluster) = cluster() else { return };
+    let (one, two) = (cluster.open().await, cluster.open().await);
+    let first = one.join(Group::Workers, "twin").await.unwrap();
+    has(first.as_ref(), |slots| slots.len() == SLOTS).await;
+    let second = two.join(Group::Workers, "twin").await.unwrap();
+    let lost = tokio::time::timeout(DEADLINE, first.lost()).await.unwrap();
+    assert!(
+        matches!(&lost, Error::Settings(text) if text.contains("[node] name")),
+        "{lost:?}"
+    );
+    has(first.as_ref(), BTreeSet::is_empty).await;
+    assert!(!first.confirm(3).await.unwrap());
+    has(second.as_ref(), |slots| slots.len() == SLOTS).await;
+}
+
+/// A paused zombie wakes up in the middle of a transaction: what it writes is refused by the brokers, whatever it believes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_slept_past_its_session_writes_nothing() {
     let Some(cluster) = cluster() else { return };
     let log = cluster.open().await;
+    log.ensure_topic("t", 1).await.unwrap();
     let mut child = Holder::start(&cluster.settings(), "two");
-    child.until(|count| count == SLOTS as usize);
+    child.until(|slots| slots.len() == SLOTS);
+    child.line_with("sent");
     signal(&child.process, "-STOP");
-    let member = log.join("workers", "one", SLOTS).await.unwrap();
-    has(member.as_ref(), |slots| slots.len() == SLOTS as usize).await;
+    let member = log.join(Group::Workers, "one").await.unwrap();
+    has(member.as_ref(), |slots| slots.len() == SLOTS).await;
+    let mut producer = log.producer("task").await.unwrap();
+    assert!(member.confirm(0).await.unwrap());
+    assert_eq!(log.position("source").await.unwrap(), None);
     signal(&child.process, "-CONT");
-    child.line_with("confirmed false");
-    let half = |slots: &BTreeSet<u32>| slots.len() == SLOTS as usize / 2;
+    child.line_with("commit fenced");
+    producer.send("t", vec![record("k", "mine")]).await.unwrap();
+    let mine = ("source", &position(1));
+    producer.commit(Some(mine)).await.unwrap();
+    let read = read_all(log.as_ref(), "t", 1).await;
+    let values: Vec<_> = read.iter().map(|read| value(&read.record)).collect();
+    assert_eq!(values, ["mine"]);
+    assert_eq!(log.position("source").await.unwrap(), Some(position(1)));
     // It comes back in good order.
-    has(member.as_ref(), half).await;
+    has(member.as_ref(), |slots| slots.len() == SLOTS / 2).await;
+}
+
+/// Waits until the three have all slots between them, as evenly as can be.
+async fn evenly(
+    one: &dyn Membership,
+    two: &dyn Membership,
+    three: &mut Holder,
+) -> [BTreeSet<u32>; 3] {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        three.hear();
+        let shares = [slots(one), slots(two), three.slots.clone()];
+        let all: BTreeSet<u32> = shares.iter().flatten().copied().collect();
+        let count: usize = shares.iter().map(BTreeSet::len).sum();
+        let fair = SLOTS / 3..=SLOTS.div_ceil(3);
+        if all.len() == SLOTS
+            && count == SLOTS
+            && shares.iter().all(|share| fair.contains(&share.len()))
+        {
+            return shares;
+        }
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {shares:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until the slots are as wanted.
@@ -156,10 +218,11 @@ fn signal(process: &Child, signal: &str) {
     assert!(sent.success());
 }
 
-/// A process of its own that is a member and tells how many slots it has.
+/// A process of its own that is a member, tells which slots it has, and once it has all of them begins a transaction.
 struct Holder {
     process: Child,
     lines: Receiver<String>,
+    slots: BTreeSet<u32>,
 }
 
 impl Holder {
@@ -187,30 +250,52 @@ impl Holder {
                 }
             }
         });
-        Self { process, lines }
+        Self {
+            process,
+            lines,
+            slots: BTreeSet::new(),
+        }
     }
 
-    fn until(&mut self, wanted: impl Fn(usize) -> bool) {
-        self.wait(|line| {
-            line.strip_prefix("slots ")
-                .is_some_and(|count| wanted(count.parse().unwrap()))
-        });
+    /// Takes in what it has said, without waiting.
+    fn hear(&mut self) {
+        while let Ok(line) = self.lines.try_recv() {
+            self.note(&line);
+        }
+    }
+
+    fn until(&mut self, wanted: impl Fn(&BTreeSet<u32>) -> bool) {
+        self.wait(|child, _| wanted(&child.slots));
     }
 
     fn line_with(&mut self, wanted: &str) {
-        self.wait(|line| line == wanted);
+        self.wait(|_, line| line == wanted);
     }
 
-    fn wait(&mut self, wanted: impl Fn(&str) -> bool) {
+    fn wait(&mut self, wanted: impl Fn(&Self, &str) -> bool) {
         let end = Instant::now() + DEADLINE;
         let mut seen = Vec::new();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) if wanted(&line) => return,
-                Ok(line) => seen.push(line),
+                Ok(line) => {
+                    self.note(&line);
+                    if wanted(self, &line) {
+                        return;
+                    }
+                    seen.push(line);
+                }
                 Err(err) => panic!("{err}; the member said {seen:?}"),
             }
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        if let Some(slots) = line.strip_prefix("slots") {
+            self.slots = slots
+                .split_whitespace()
+                .map(|slot| slot.parse().unwrap())
+                .collect();
         }
     }
 }
@@ -225,7 +310,6 @@ impl Drop for Holder {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests above"]
 async fn child_holds_slots() {
-    use std::io::Write;
     let Ok(name) = std::env::var("PEJL_BUS_MEMBER") else {
         return;
     };
@@ -239,29 +323,49 @@ async fn child_holds_slots() {
         .into(),
         ..KafkaSettings::default()
     };
-    let log = KafkaLog::connect(settings).await.unwrap();
-    let member = log.join("workers", &name, SLOTS).await.unwrap();
+    let log: SharedLog = Arc::new(KafkaLog::connect(settings).await.unwrap());
+    let member = log.join(Group::Workers, &name).await.unwrap();
     let mut slots = member.slots();
-    let say = |line: String| {
-        // The parent may be gone.
-        writeln!(std::io::stdout().lock(), "{line}").ok();
-    };
+    let mut open = None;
     let stop = Instant::now() + 3 * DEADLINE;
     let mut asked = Instant::now();
     while Instant::now() < stop {
-        let changed = tokio::time::timeout(std::time::Duration::from_millis(20), slots.changed());
+        let changed = tokio::time::timeout(Duration::from_millis(20), slots.changed());
         let changed = changed.await.is_ok();
         let now = Instant::now();
         // Time has passed that this process knows nothing of: it was stopped.
-        let slept = now.duration_since(asked) > std::time::Duration::from_secs(5);
+        let slept = now.duration_since(asked) > Duration::from_secs(5);
         asked = now;
-        if slept && let Some(slot) = slots.borrow().first().copied() {
-            say(format!("confirmed {}", member.confirm(slot).await.unwrap()));
-        } else if slept {
-            say("confirmed false".to_owned());
+        if slept && let Some(mut producer) = open.take() {
+            let theirs = position(2);
+            let producer: &mut Box<dyn Producer> = &mut producer;
+            match producer.commit(Some(("source", &theirs))).await {
+                Err(Error::Fenced(_)) => say("commit fenced"),
+                other => say(&format!("commit {other:?}")),
+            }
         }
         if changed {
-            say(format!("slots {}", slots.borrow_and_update().len()));
+            let slots = slots.borrow_and_update().clone();
+            let names: Vec<String> = slots.iter().map(u32::to_string).collect();
+            say(&format!("slots {}", names.join(" ")));
+            if slots.len() == SLOTS && name == "two" && open.is_none() {
+                open = begin(&log).await;
+            }
         }
     }
+}
+
+/// An open transaction on topic `t`, where there is one.
+async fn begin(log: &SharedLog) -> Option<Box<dyn Producer>> {
+    let topic = log.topics("t").await.unwrap().pop()?;
+    let mut producer = log.producer("task").await.unwrap();
+    let records = vec![record("k", "theirs")];
+    producer.send(&topic.name, records).await.unwrap();
+    say("sent");
+    Some(producer)
+}
+
+fn say(line: &str) {
+    // The parent may be gone.
+    writeln!(std::io::stdout().lock(), "{line}").ok();
 }

@@ -78,6 +78,22 @@ async fn a_worker_whose_claim_is_refused_reads_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_name_is_taken_ends_and_says_so() {
+    let stage = Stage::new().await;
+    let _script = Script::named("taken", 5);
+    let shared = stage.shared();
+    shared.give("taken", "twin");
+    let worker = stage.worker("twin", &shared, &["taken"]);
+    stage
+        .until_report("taken", |it| it.state == State::Waiting)
+        .await;
+    shared.replace("twin");
+    let ended = worker.ended().await.unwrap_err();
+    assert!(ended.to_string().contains("`twin`"), "{ended}");
+    assert_eq!(ended.fix_by(), contract::FixBy::Settings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_moves_with_its_slot_and_goes_on_where_it_was() {
     let stage = Stage::new().await;
     let script = Script::named("moving", 5);

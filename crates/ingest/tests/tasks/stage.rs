@@ -12,14 +12,17 @@ use std::{
 
 use async_trait::async_trait;
 use bus::{
-    Assignment, Board, Consumer, EmbeddedLog, Log, Membership, Producer, Range, Result, SharedLog,
-    Topic, slot_of,
+    Assignment, Board, Consumer, EmbeddedLog, Error, Log, Membership, Producer, Range, Result,
+    SharedLog, Topic, slot_of,
 };
 use connector_api::BoxFuture;
 use contract::Position;
 use ingest::{Control, Ingest, ReadReport, Reload, Report};
 use spec::{Pipeline, parse_pipeline};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::numbers::CONNECTORS;
@@ -195,7 +198,13 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        self.work.await.unwrap().unwrap();
+        self.ended().await.unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> ingest::Result<()> {
+        let ended = tokio::time::timeout(DEADLINE, self.work).await;
+        ended.expect("it ends").unwrap()
     }
 }
 
@@ -213,6 +222,9 @@ pub(crate) struct Shared {
 struct Group {
     members: HashMap<String, watch::Sender<BTreeSet<u32>>>,
     refused: BTreeSet<String>,
+    replaced: BTreeSet<String>,
+    /// Told when somebody is replaced.
+    lost: Arc<Notify>,
     asked: HashMap<String, u32>,
     /// Producers opened.
     producers: u32,
@@ -253,6 +265,14 @@ impl Shared {
     /// From now on the group knows nothing of this member, which has not noticed.
     pub(crate) fn refuse(&self, member: &str) {
         self.group.lock().unwrap().refused.insert(member.to_owned());
+    }
+
+    /// Another process has joined under this member's name.
+    pub(crate) fn replace(&self, member: &str) {
+        let mut group = self.group.lock().unwrap();
+        group.replaced.insert(member.to_owned());
+        group.slots(member).send_replace(BTreeSet::new());
+        group.lost.notify_waiters();
     }
 
     pub(crate) fn producers(&self) -> u32 {
@@ -323,7 +343,7 @@ impl Log for Shared {
         self.log.post(board, key, text).await
     }
 
-    async fn join(&self, _group: &str, member: &str, _slots: u32) -> Result<Box<dyn Membership>> {
+    async fn join(&self, _group: bus::Group, member: &str) -> Result<Box<dyn Membership>> {
         self.group.lock().unwrap().slots(member);
         Ok(Box::new(Member {
             name: member.to_owned(),
@@ -358,5 +378,16 @@ impl Membership for Member {
         *group.asked.entry(self.name.clone()).or_default() += 1;
         let has = group.slots(&self.name).borrow().contains(&slot);
         Ok(has && !group.refused.contains(&self.name))
+    }
+
+    async fn lost(&self) -> Error {
+        let lost = Arc::clone(&self.group.lock().unwrap().lost);
+        loop {
+            let told = lost.notified();
+            if self.group.lock().unwrap().replaced.contains(&self.name) {
+                return Error::Settings(format!("`{}` is another's name", self.name));
+            }
+            told.await;
+        }
     }
 }

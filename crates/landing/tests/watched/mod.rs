@@ -17,7 +17,8 @@ use std::{
 
 use async_trait::async_trait;
 use bus::{
-    Assignment, Board, Consumer, Log, Membership, Polled, Producer, Range, Result, SharedLog, Topic,
+    Assignment, Board, Consumer, Group, Log, Membership, Polled, Producer, Range, Result,
+    SharedLog, Topic,
 };
 use contract::Position;
 use futures::future::BoxFuture;
@@ -98,8 +99,8 @@ impl Log for Watched {
         self.log.post(board, key, text).await
     }
 
-    async fn join(&self, group: &str, member: &str, slots: u32) -> Result<Box<dyn Membership>> {
-        self.log.join(group, member, slots).await
+    async fn join(&self, group: Group, member: &str) -> Result<Box<dyn Membership>> {
+        self.log.join(group, member).await
     }
 }
 

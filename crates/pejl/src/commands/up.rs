@@ -90,6 +90,7 @@ pub(crate) async fn everything(
         &stop,
     );
     let ingest = wiring::ingest(settings, &log)?;
+    // A source that needs a human does not end this: the others are still read.
     let reading = ingest
         .run(
             &settings.node.name,
@@ -99,8 +100,10 @@ pub(crate) async fn everything(
             Arc::new(tell_source),
         )
         .await;
-    // A source that needs a human has stopped; the others' work is still landed and served.
-    stop.cancelled().await;
+    if reading.is_err() {
+        readiness.broken("reading");
+        stop.cancel();
+    }
 
     output::line("stopping: sources have stopped; landing what they sent")?;
     landing_stop.cancel();

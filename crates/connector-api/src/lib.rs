@@ -3,7 +3,7 @@
 //! A [`Connector`] names itself, describes its settings, and opens a [`Source`]. Schedules, retries,
 //! the log and stored positions belong to the runtime; a connector sees none of them.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
@@ -26,6 +26,14 @@ pub trait Connector: 'static {
         config: Self::Config,
         from: Option<Position>,
     ) -> impl Future<Output = Result<Box<dyn Source>>> + Send;
+
+    /// Whether a position that a person gives is one [`Connector::open`] can start from; asks nobody.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with what a position should look like.
+    fn check_position(_: &Position) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A boxed future that may cross threads.
@@ -90,6 +98,14 @@ pub enum Error {
     /// The other side failed. Retried with backoff.
     #[error("source unavailable: {0}")]
     Source(String),
+    /// The other side asks us to stay away for a while. Retried after that.
+    #[error("source unavailable: {reason}")]
+    Busy {
+        /// What it said.
+        reason: String,
+        /// How long.
+        wait: Duration,
+    },
     /// The other side refuses us for good (authentication, permission). Not retried.
     #[error("source refused us: {0}")]
     Refused(String),
@@ -103,14 +119,22 @@ impl Error {
     pub fn fix_by(&self) -> FixBy {
         match self {
             Self::Settings(_) | Self::Refused(_) => FixBy::Settings,
-            Self::Source(_) => FixBy::Source,
+            Self::Source(_) | Self::Busy { .. } => FixBy::Source,
             Self::Delivery(_) => FixBy::Record,
         }
     }
 
     /// Whether trying again later can help.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Source(_))
+        matches!(self, Self::Source(_) | Self::Busy { .. })
+    }
+
+    /// How long the other side asks us to stay away.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => Some(*wait),
+            _ => None,
+        }
     }
 }
 
@@ -127,6 +151,8 @@ pub struct Entry {
     pub schema: fn() -> Schema,
     /// Checks the settings without opening anything.
     pub check: fn(&Value) -> Result<()>,
+    /// See [`Connector::check_position`].
+    pub check_position: fn(&Position) -> Result<()>,
     /// Checks the settings and opens the source.
     pub open: fn(Value, Option<Position>) -> Opened,
 }
@@ -146,6 +172,7 @@ pub const fn entry<C: Connector>() -> Entry {
         summary: C::SUMMARY,
         schema: || schemars::schema_for!(C::Config),
         check: |settings| parse::<C>(settings.clone()).map(drop),
+        check_position: C::check_position,
         open: |settings, from| Box::pin(async move { C::open(parse::<C>(settings)?, from).await }),
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{ContractError, avsc, avsc::Field, avsc::Kind, embedded};
 
 /// One kind of record: one schema, one topic, one landed table, one current-state table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entity {
     /// Its name in the singular: `participation`.
     pub name: String,

@@ -79,9 +79,10 @@ impl Client {
                 request: request.to_string(),
                 attempts: attempt,
                 reason,
+                wait: passing.wait,
             };
             if attempt >= self.limits.max_attempts {
-                return Err(unavailable(passing.reason));
+                return Err(unavailable(passing.reason.clone()));
             }
             let wait = passing
                 .wait

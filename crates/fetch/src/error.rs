@@ -54,6 +54,8 @@ pub enum Error {
         attempts: u32,
         /// What came of the last attempt.
         reason: String,
+        /// How long the source asked us to stay away then.
+        wait: Option<std::time::Duration>,
     },
     /// The answer is larger than allowed.
     #[error("{request}: the answer is larger than {limit} bytes; ask for less at a time")]

@@ -3,30 +3,34 @@
 //! One transaction holds the records, the rows set aside, the bookkeeping and the source's position, so
 //! a crash at any moment leaves either all of a delivery or nothing of it.
 
+mod boards;
 mod control;
 mod functions;
 mod mapping;
 mod order;
+mod pause;
 mod preview;
 mod record;
 mod supervisor;
 mod task;
 mod transaction;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc, time::Duration};
 
 use bus::{Membership, SharedLog};
 use connector_api::Entry;
-use contract::{FixBy, PseudonymKey};
+use contract::{FixBy, Position, PseudonymKey};
 use spec::Pipeline;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{mapping::Mapping, transaction::Transaction};
 
+pub use boards::{Pipelines, ReadPipelines};
 pub use control::{Control, Status};
 pub use order::{Order, Report, State, Trouble};
 pub use preview::{Preview, preview};
-pub use supervisor::{Observer, Reload};
+pub use supervisor::Observer;
 
 /// Reads sources into the log.
 #[derive(Debug, Clone)]
@@ -35,6 +39,16 @@ pub struct Ingest {
     connectors: &'static [Entry],
     key: Option<PseudonymKey>,
     partitions: i32,
+    standing: watch::Sender<Standing>,
+}
+
+/// How a worker stands with its group and the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the group of workers has given it a share of the sources.
+    pub member: bool,
+    /// Why the log did not answer the last time it was asked.
+    pub unreachable: Option<String>,
 }
 
 /// The right to a source's task, as a member of the group of workers.
@@ -77,7 +91,13 @@ impl Ingest {
             connectors,
             key,
             partitions,
+            standing: watch::Sender::default(),
         }
+    }
+
+    /// How this worker stands, as it changes while [`Ingest::run`] runs.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     /// Reads `pipeline` until the source has nothing new, or `stop`. `observe` is told the running
@@ -113,7 +133,7 @@ impl Ingest {
         {
             return Err(Error::Lost(pipeline.name.clone()));
         }
-        let position = self.log.position(&pipeline.name).await?;
+        let position = stored_position(&self.log, &pipeline.name).await?;
         let mut source = (entry.open)(pipeline.settings.clone(), position).await?;
         let mut open =
             Transaction::new(&self.log, producer, pipeline, self.partitions, &trace_id).await?;
@@ -162,6 +182,13 @@ impl Ingest {
     }
 }
 
+/// Where a source goes on from; `None` for its start. A position that was cleared is stored as `null`: the log keeps no history of who
+/// had one.
+pub(crate) async fn stored_position(log: &SharedLog, source: &str) -> Result<Option<Position>> {
+    let position = log.position(source).await?;
+    Ok(position.filter(|it| !it.0.is_null()))
+}
+
 pub(crate) fn find_connector(
     connectors: &'static [Entry],
     pipeline: &Pipeline,
@@ -198,6 +225,33 @@ pub enum Error {
     /// Another worker has the task now.
     #[error("{0}: another worker has taken the task over")]
     Lost(String),
+    /// There is no source by this name.
+    #[error("no source `{name}`; there are: {known}")]
+    NoSource {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A position that the source's connector cannot go on from.
+    #[error("{source_name} cannot be put there: {reason}")]
+    Position {
+        /// The source.
+        source_name: String,
+        /// What its connector says.
+        reason: String,
+    },
+    /// A position is not changed under the hands of a worker.
+    #[error("{0}: a worker is at it, so it cannot be put elsewhere")]
+    AtWork(String),
+    /// Reading it ended in a panic.
+    #[error("{source_name}: reading it panicked: {text}")]
+    Panicked {
+        /// The source.
+        source_name: String,
+        /// What was said, without CPR numbers.
+        text: String,
+    },
     /// A batch that passed its contract could not be written.
     #[error("{source_name}: cannot encode records: {reason}")]
     Encode {
@@ -212,11 +266,63 @@ impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Settings(_) => FixBy::Settings,
+            Self::Settings(_) | Self::NoSource { .. } | Self::Position { .. } | Self::AtWork(_) => {
+                FixBy::Settings
+            }
             Self::Connector(err) => err.fix_by(),
             Self::Log(err) => err.fix_by(),
             Self::Lost(_) => FixBy::Source,
-            Self::Encode { .. } => FixBy::Us,
+            Self::Encode { .. } | Self::Panicked { .. } => FixBy::Us,
+        }
+    }
+
+    /// What whoever can fix it does about `source`.
+    pub fn step(&self, source: &str) -> String {
+        match self {
+            Self::NoSource { .. } => {
+                "name one of those, or write its pipeline file first".to_owned()
+            }
+            Self::Position { .. } => format!(
+                "give one like that of `pejl source position {source}`, or read all again with --clear"
+            ),
+            Self::AtWork(_) => format!(
+                "`pejl source pause {source}`, and wait until `pejl source list` says paused"
+            ),
+            Self::Panicked { .. } => {
+                "nothing at once: it is tried again; report it with this text and the log around it"
+                    .to_owned()
+            }
+            _ => match self.fix_by() {
+                FixBy::Settings => format!(
+                    "correct its pipeline file, which is then read again by itself; or pejl.toml or what the other side lets us see, and then \
+                     `pejl source restart {source}`; `pejl connector check {source}` tries it"
+                ),
+                FixBy::Source => {
+                    "nothing: it is tried again; ask the other side if it lasts".to_owned()
+                }
+                FixBy::Record => format!(
+                    "have the sender deliver it again in good order, then `pejl source restart {source}`"
+                ),
+                FixBy::Us => "report it with this text and the log around it".to_owned(),
+            },
+        }
+    }
+
+    /// How long the other side asks us to stay away.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Connector(err) => err.wait(),
+            _ => None,
+        }
+    }
+
+    /// A panic may quote what it choked on.
+    pub(crate) fn panicked(source: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Self::Panicked {
+            source_name: source.to_owned(),
+            text: contract::scrub(text.unwrap_or("no text")).into_owned(),
         }
     }
 
@@ -230,7 +336,8 @@ impl Error {
         match self {
             Self::Connector(err) => err.is_retryable(),
             Self::Log(err) => matches!(err, bus::Error::Unavailable(_)),
-            Self::Settings(_) | Self::Lost(_) | Self::Encode { .. } => false,
+            Self::Panicked { .. } => true,
+            _ => false,
         }
     }
 }

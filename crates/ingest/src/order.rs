@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, fmt};
 
 use bus::{Board, Log};
 use chrono::{DateTime, Utc};
-use contract::FixBy;
 use serde::{Deserialize, Serialize};
 
 use crate::{ReadReport, Result};
@@ -77,10 +76,16 @@ pub struct Report {
     pub source: String,
     /// What it is doing.
     pub state: State,
-    /// Since when.
+    /// Since when; a try in between does not count.
     pub since: DateTime<Utc>,
-    /// The process that runs it.
-    pub worker: String,
+    /// When this was said.
+    #[serde(default)]
+    pub at: DateTime<Utc>,
+    /// The process that runs it; `None` once that has stopped.
+    pub worker: Option<String>,
+    /// When it was last read to its end.
+    #[serde(default)]
+    pub last_success: Option<DateTime<Utc>>,
     /// Rows of the last read that found any.
     pub rows: u64,
     /// Of those, rows on the entity's topic.
@@ -110,34 +115,25 @@ pub struct Trouble {
 
 impl Trouble {
     pub(crate) fn of(source: &str, error: &crate::Error) -> Self {
-        let fix_by = error.fix_by();
-        let step = match fix_by {
-            FixBy::Settings => format!(
-                "correct the source's pipeline file or pejl.toml, try it with `pejl connector check {source}`, then `pejl source restart {source}`"
-            ),
-            FixBy::Source => {
-                "nothing: it is tried again; ask the other side if it lasts".to_owned()
-            }
-            FixBy::Record => format!(
-                "have the sender deliver it again in good order, then `pejl source restart {source}`"
-            ),
-            FixBy::Us => "report it with this text and the log around it".to_owned(),
-        };
         Self {
             error: error.to_string(),
-            fix_by: fix_by.to_string(),
-            step,
+            fix_by: error.fix_by().to_string(),
+            step: error.step(source),
         }
     }
 }
 
 impl Report {
-    pub(crate) fn new(source: &str, worker: &str) -> Self {
-        Self {
+    /// Of a worker that begins with a source, which knows what was said `before`.
+    pub(crate) fn begun(source: &str, worker: &str, before: Option<&Self>) -> Self {
+        let now = Utc::now();
+        let first = || Self {
             source: source.to_owned(),
             state: State::Waiting,
-            since: Utc::now(),
-            worker: worker.to_owned(),
+            since: now,
+            at: now,
+            worker: None,
+            last_success: None,
             rows: 0,
             accepted: 0,
             quarantined: 0,
@@ -145,6 +141,12 @@ impl Report {
             failures: 0,
             trouble: None,
             next: None,
+        };
+        Self {
+            worker: Some(worker.to_owned()),
+            failures: 0,
+            next: None,
+            ..before.cloned().unwrap_or_else(first)
         }
     }
 
@@ -161,6 +163,8 @@ impl Report {
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         let timeless = |it: &Self| Self {
             since: DateTime::UNIX_EPOCH,
+            at: DateTime::UNIX_EPOCH,
+            last_success: None,
             next: None,
             ..it.clone()
         };

@@ -1,199 +1,177 @@
 //! The sources of one worker among many: each source is the task of whoever has its slot.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use bus::{Board, Group, Membership, SharedLog, slot_of};
-use spec::Pipeline;
+use bus::{Group, Membership, slot_of};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Claim, Ingest, Result,
-    order::{Order, Report, orders},
+    boards::{Boards, ReadPipelines, Reports, Wishes, read_pipelines},
+    order::{Report, orders, reports},
     task::Task,
 };
-
-/// How often the board of orders is looked at.
-const ORDERS_EVERY: Duration = Duration::from_secs(1);
-
-/// How often reports that say something new are posted.
-const REPORTS_EVERY: Duration = Duration::from_secs(2);
 
 /// Called whenever a source's report changes.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
 
-/// Reads a source's pipeline file again; the error is for the log.
-pub type Reload = Arc<dyn Fn(&str) -> Result<Pipeline, String> + Send + Sync>;
-
 impl Ingest {
-    /// Reads those of `pipelines` that are this worker's, each on its own schedule, until `stop`. A source
-    /// that fails does not disturb the others. Returns once every read has ended cleanly.
+    /// Reads those sources that are this worker's, each on its own schedule, until `stop`. A source that fails does not disturb the others.
+    /// A pipeline file that changes, comes or goes is followed. Returns once every read has ended cleanly.
     ///
     /// `member` names this worker; no two may have the same name.
     ///
     /// # Errors
-    /// When the group of workers cannot be joined, or is lost for good because another process goes by this name.
+    /// When there are no pipeline files to be found, or the group of workers cannot be joined or is lost for good because another process
+    /// goes by this name.
     pub async fn run(
         &self,
         member: &str,
-        pipelines: Vec<Pipeline>,
-        reload: Reload,
+        read: ReadPipelines,
         stop: CancellationToken,
         observe: Observer,
     ) -> Result<()> {
+        let pipelines = read_pipelines(&read).await?;
         let membership: Arc<dyn Membership> = self.log.join(Group::Workers, member).await?.into();
-        let stop = stop.child_token();
-        let first = Arc::new(orders(self.log.as_ref()).await?);
-        let (send_orders, orders) = watch::channel(first);
+        let first = Wishes {
+            orders: orders(self.log.as_ref()).await?,
+            pipelines: pipelines.clone(),
+        };
+        let (send_wishes, wishes) = watch::channel(Arc::new(first));
         let reports = Reports::default();
-        let boards = tokio::spawn(keep_boards(
-            Arc::clone(&self.log),
-            send_orders,
-            reports.clone(),
-            stop.clone(),
-        ));
+        let boards = Boards {
+            log: Arc::clone(&self.log),
+            read,
+            wishes: send_wishes,
+            reports: reports.clone(),
+            standing: self.standing.clone(),
+            seen: pipelines,
+        };
+        let tasks_ended = CancellationToken::new();
+        let boards = tokio::spawn(boards.keep(tasks_ended.clone()));
         let noted = reports.clone();
         let observe: Observer = Arc::new(move |report: &Report| {
             noted.note(report);
             observe(report);
         });
-        let mut slots = membership.slots();
-        let mut running: HashMap<String, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+        let tasks = Tasks {
+            ingest: self,
+            member,
+            membership,
+            wishes,
+            reports,
+            observe,
+            running: HashMap::new(),
+        };
+        let out = tasks.keep(&stop.child_token()).await;
+        tasks_ended.cancel();
+        ended("the boards", boards).await;
+        out.map_or(Ok(()), |why| Err(why.into()))
+    }
+}
+
+/// The tasks of this worker.
+struct Tasks<'a> {
+    ingest: &'a Ingest,
+    member: &'a str,
+    membership: Arc<dyn Membership>,
+    wishes: watch::Receiver<Arc<Wishes>>,
+    reports: Reports,
+    observe: Observer,
+    running: HashMap<String, (CancellationToken, JoinHandle<()>)>,
+}
+
+impl Tasks<'_> {
+    /// Starts and ends tasks as slots and pipeline files come and go, until `stop` or until the group is lost, which is told why. Then all
+    /// have ended.
+    async fn keep(mut self, stop: &CancellationToken) -> Option<bus::Error> {
         let mut out = None;
+        let mut slots = self.membership.slots();
         while !stop.is_cancelled() {
             let mine = slots.borrow_and_update().clone();
-            for pipeline in &pipelines {
-                let slot = slot_of(&pipeline.name, membership.count());
-                if !mine.contains(&slot) {
-                    if let Some((lost, task)) = running.remove(&pipeline.name) {
-                        lost.cancel();
-                        ended(&pipeline.name, task).await;
-                        // What is said of it from now on, its new worker says.
-                        reports.forget(&pipeline.name);
-                    }
-                } else if !running.contains_key(&pipeline.name) {
-                    let task = Task {
-                        ingest: self.clone(),
-                        pipeline: pipeline.clone(),
-                        claim: Claim {
-                            membership: Arc::clone(&membership),
-                            slot,
-                        },
-                        orders: orders.clone(),
-                        reload: Arc::clone(&reload),
-                        observe: Arc::clone(&observe),
-                        report: Report::new(&pipeline.name, member),
-                        order: Order::default(),
-                    };
-                    let stop = stop.child_token();
-                    let work = tokio::spawn(task.run(stop.clone()));
-                    running.insert(pipeline.name.clone(), (stop, work));
-                }
-            }
+            let member = !mine.is_empty();
+            self.ingest
+                .standing
+                .send_if_modified(|it| std::mem::replace(&mut it.member, member) != member);
+            let wishes = Arc::clone(&self.wishes.borrow_and_update());
+            let slot = |source: &str| slot_of(source, self.membership.count());
+            let is_ours = |source: &String| mine.contains(&slot(source));
+            let running = self.running.keys();
+            let (kept, over): (Vec<String>, Vec<String>) = running
+                .cloned()
+                .partition(|it| is_ours(it) && wishes.pipelines.contains_key(it));
+            let wanted = wishes.pipelines.keys();
+            let new: Vec<String> = wanted
+                .filter(|it| is_ours(it) && !kept.contains(it))
+                .cloned()
+                .collect();
+            self.end(over, &wishes).await;
+            self.begin(new, stop).await;
             tokio::select! {
                 () = stop.cancelled() => {}
-                why = membership.lost() => {
+                why = self.membership.lost() => {
                     out = Some(why);
                     stop.cancel();
                 }
                 Ok(()) = slots.changed() => {}
+                Ok(()) = self.wishes.changed() => {}
             }
         }
-        for (source, (_, task)) in running {
+        for (source, (_, task)) in self.running.drain() {
             ended(&source, task).await;
             if out.is_some() {
-                reports.forget(&source);
+                self.reports.forget(&source);
             }
         }
-        ended("the boards", boards).await;
-        out.map_or(Ok(()), |why| Err(why.into()))
+        out
+    }
+
+    async fn begin(&mut self, sources: Vec<String>, stop: &CancellationToken) {
+        if sources.is_empty() {
+            return;
+        }
+        // It only tells more: without it a source begins as one that was never read.
+        let before = reports(self.ingest.log.as_ref()).await.unwrap_or_default();
+        for source in sources {
+            let claim = Claim {
+                membership: Arc::clone(&self.membership),
+                slot: slot_of(&source, self.membership.count()),
+            };
+            let report = Report::begun(&source, self.member, before.get(&source));
+            let task = Task::new(
+                self.ingest.clone(),
+                claim,
+                self.wishes.clone(),
+                Arc::clone(&self.observe),
+                Arc::new(|pause| Box::pin(tokio::time::sleep(pause))),
+                report,
+            );
+            let stop = stop.child_token();
+            let work = tokio::spawn(task.run(stop.clone()));
+            self.running.insert(source, (stop, work));
+        }
+    }
+
+    async fn end(&mut self, sources: Vec<String>, wishes: &Wishes) {
+        for source in sources {
+            if let Some((over, task)) = self.running.remove(&source) {
+                over.cancel();
+                ended(&source, task).await;
+            }
+            if wishes.pipelines.contains_key(&source) {
+                // What is said of it from now on, its new worker says.
+                self.reports.forget(&source);
+            } else {
+                tracing::info!(source, "its pipeline file is gone; it is not read any more");
+                self.reports.take_off(&source);
+            }
+        }
     }
 }
 
 async fn ended(what: &str, task: JoinHandle<()>) {
     if let Err(err) = task.await {
         tracing::error!(what, %err, "a task ended badly");
-    }
-}
-
-/// The last report of each source of this worker.
-#[derive(Clone, Default)]
-struct Reports(Arc<Mutex<BTreeMap<String, Report>>>);
-
-impl Reports {
-    fn note(&self, report: &Report) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.insert(report.source.clone(), report.clone());
-    }
-
-    fn forget(&self, source: &str) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.remove(source);
-    }
-
-    fn all(&self) -> Vec<Report> {
-        let reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.values().cloned().collect()
-    }
-}
-
-/// Brings orders in and reports out.
-async fn keep_boards(
-    log: SharedLog,
-    send_orders: watch::Sender<Arc<BTreeMap<String, Order>>>,
-    reports: Reports,
-    stop: CancellationToken,
-) {
-    let mut posted: BTreeMap<String, Report> = BTreeMap::new();
-    let mut every = tokio::time::interval(ORDERS_EVERY);
-    let mut post_in = Duration::ZERO;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = every.tick() => {}
-        }
-        match orders(log.as_ref()).await {
-            Ok(orders) => {
-                send_orders.send_if_modified(|known| {
-                    let modified = **known != orders;
-                    if modified {
-                        *known = Arc::new(orders);
-                    }
-                    modified
-                });
-            }
-            Err(err) => tracing::warn!(%err, "the board of orders cannot be read"),
-        }
-        post_in = post_in.saturating_sub(ORDERS_EVERY);
-        if post_in.is_zero() {
-            post(&log, &reports, &mut posted).await;
-            post_in = REPORTS_EVERY;
-        }
-    }
-    post(&log, &reports, &mut posted).await;
-}
-
-async fn post(log: &SharedLog, reports: &Reports, posted: &mut BTreeMap<String, Report>) {
-    let reports = reports.all();
-    // One that comes back is said anew.
-    posted.retain(|source, _| reports.iter().any(|it| &it.source == source));
-    for report in reports {
-        let last = posted.get(&report.source);
-        if last.is_some_and(|last| report.says_the_same_as(last)) {
-            continue;
-        }
-        let Ok(text) = serde_json::to_string(&report) else {
-            continue;
-        };
-        match log.post(Board::Reports, &report.source, Some(&text)).await {
-            Ok(()) => {
-                posted.insert(report.source.clone(), report);
-            }
-            Err(err) => tracing::warn!(source = report.source, %err, "a report is not posted"),
-        }
     }
 }

@@ -1,72 +1,114 @@
 //! One source kept being read: on its schedule, tried again when it fails, resting when told to.
 //!
-//! Who can fix a failure decides what follows it: the other side's failures are waited out, with longer and longer pauses;
-//! a lost task is somebody else's; everything else waits for a person.
+//! Who can fix a failure decides what follows it: the other side's failures are waited out, with longer and longer pauses, and so are
+//! our own that may be of one moment; a lost task is somebody else's; everything else waits for a person, or for its file to change.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use rand::RngExt;
+use connector_api::BoxFuture;
+use futures::FutureExt;
 use spec::Pipeline;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Claim, Error, Ingest, ReadReport,
-    order::{Order, Report, State, Trouble},
-    supervisor::{Observer, Reload},
+    boards::{Wish, Wishes},
+    order::{Report, State, Trouble},
+    pause,
+    supervisor::Observer,
 };
-
-/// The longest pause between two tries of a failing source.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// Failures in a row after which the other side is left alone: one try in each longest pause.
-const BREAKER: u32 = 6;
 
 /// The pause before a task is looked at again that another process has taken.
 const LOST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Waits out a pause; a test's own only notes it.
+pub(crate) type Sleep = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A source's task on this worker.
 pub(crate) struct Task {
-    pub(crate) ingest: Ingest,
-    pub(crate) pipeline: Pipeline,
-    pub(crate) claim: Claim,
-    pub(crate) orders: watch::Receiver<Arc<BTreeMap<String, Order>>>,
-    pub(crate) reload: Reload,
-    pub(crate) observe: Observer,
-    pub(crate) report: Report,
-    /// The order that the task is acting on.
-    pub(crate) order: Order,
+    ingest: Ingest,
+    source: String,
+    claim: Claim,
+    wishes: watch::Receiver<Arc<Wishes>>,
+    observe: Observer,
+    sleep: Sleep,
+    report: Report,
+    /// The last state that was no try, and since when.
+    settled: (State, DateTime<Utc>),
+    /// What the task is acting on.
+    wish: Wish,
 }
 
 /// Why a task stopped waiting.
 enum Woken {
     Stopped,
-    Ordered,
+    Wished,
     TimeUp,
 }
 
 impl Task {
+    /// `report` is what the task begins with, of the source's name.
+    pub(crate) fn new(
+        ingest: Ingest,
+        claim: Claim,
+        wishes: watch::Receiver<Arc<Wishes>>,
+        observe: Observer,
+        sleep: Sleep,
+        report: Report,
+    ) -> Self {
+        Self {
+            ingest,
+            source: report.source.clone(),
+            claim,
+            wishes,
+            observe,
+            sleep,
+            settled: (report.state, report.since),
+            report,
+            wish: Wish::default(),
+        }
+    }
+
     /// Works until `stop`. What is not committed by then is given up.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        self.order = self.ordered();
+        self.take_wish();
         while !stop.is_cancelled() {
-            if self.order.pauses(self.pipeline.enabled) {
+            let pipeline = self.wish.pipeline.clone();
+            let enabled = !matches!(&pipeline, Some(Ok(it)) if !it.enabled);
+            if self.wish.order.pauses(enabled) {
                 self.enter(State::Paused, None, None);
                 self.wait(None, &stop).await;
                 continue;
             }
-            match self.read(&stop).await {
-                Some(Ok(read)) => self.rest(&read, &stop).await,
-                Some(Err(err)) => self.heal(&err, &stop).await,
-                // Stopped, or ordered otherwise.
-                None => {}
+            match pipeline {
+                Some(Ok(pipeline)) => match self.read(&pipeline, &stop).await {
+                    Some(Ok(read)) => self.rest(&pipeline, &read, &stop).await,
+                    Some(Err(err)) => self.heal(&err, &stop).await,
+                    // Stopped, or told otherwise.
+                    None => {}
+                },
+                Some(Err(mistake)) => {
+                    let mistake = Error::Settings(mistake.to_string());
+                    self.heal(&mistake, &stop).await;
+                }
+                // Whoever keeps the tasks is about to end this one.
+                None => self.wait(None, &stop).await,
             }
         }
+        self.gauge(None);
     }
 
     /// One read; `None` when it was broken off.
-    async fn read(&mut self, stop: &CancellationToken) -> Option<Result<ReadReport, Error>> {
+    async fn read(
+        &mut self,
+        pipeline: &Pipeline,
+        stop: &CancellationToken,
+    ) -> Option<Result<ReadReport, Error>> {
         self.enter(State::Running, self.report.trouble.clone(), None);
         let breaking_off = stop.child_token();
         let (observe, base) = (Arc::clone(&self.observe), self.report.clone());
@@ -75,17 +117,21 @@ impl Task {
             report.count(read);
             observe(&report);
         };
-        let (ingest, pipeline) = (self.ingest.clone(), self.pipeline.clone());
-        let claim = self.claim.clone();
-        let reading = ingest.read_as(&pipeline, Some(&claim), &breaking_off, &running);
+        let (ingest, claim) = (self.ingest.clone(), self.claim.clone());
+        let reading = ingest.read_as(pipeline, Some(&claim), &breaking_off, &running);
+        // What a panic leaves behind is dropped here, and its transaction is given up with it.
+        let reading = AssertUnwindSafe(reading).catch_unwind();
         tokio::pin!(reading);
         loop {
             tokio::select! {
                 read = &mut reading => {
+                    let read = read.unwrap_or_else(|panic| {
+                        Err(Error::panicked(&pipeline.name, panic.as_ref()))
+                    });
                     return (!breaking_off.is_cancelled()).then_some(read);
                 }
-                changed = self.orders.changed(), if !breaking_off.is_cancelled() => {
-                    if changed.is_err() || self.take_order() {
+                changed = self.wishes.changed(), if !breaking_off.is_cancelled() => {
+                    if changed.is_err() || self.take_wish() {
                         breaking_off.cancel();
                     }
                 }
@@ -93,16 +139,17 @@ impl Task {
         }
     }
 
-    async fn rest(&mut self, read: &ReadReport, stop: &CancellationToken) {
+    async fn rest(&mut self, pipeline: &Pipeline, read: &ReadReport, stop: &CancellationToken) {
         self.report.failures = 0;
+        self.report.last_success = Some(Utc::now());
         self.report.count(read);
-        let pause = self.pipeline.schedule.wait(Utc::now());
+        let pause = pipeline.schedule.wait(Utc::now());
         self.enter(State::Waiting, None, after(pause));
         self.wait(Some(pause), stop).await;
     }
 
     async fn heal(&mut self, err: &Error, stop: &CancellationToken) {
-        let source = self.pipeline.name.clone();
+        let source = self.source.clone();
         if err.is_lost() {
             tracing::info!(source, %err, "the task is elsewhere");
             self.wait_until_confirmed(stop).await;
@@ -110,15 +157,15 @@ impl Task {
         }
         self.report.failures += 1;
         let failures = self.report.failures;
+        let fix_by = err.fix_by();
         let trouble = Some(Trouble::of(&source, err));
         metrics::counter!("pejl_source_failures_total", "source" => source.clone()).increment(1);
         if err.is_retryable() {
-            let pause = pause_after(failures);
-            tracing::warn!(source, %err, failures, ?pause, "source failed, will retry");
+            let pause = pause::after(failures, err.wait());
+            tracing::warn!(source, %err, %fix_by, failures, ?pause, "source failed, will retry");
             self.enter(State::Degraded, trouble, after(pause));
             self.wait(Some(pause), stop).await;
         } else {
-            let fix_by = err.fix_by();
             tracing::error!(source, %err, %fix_by, "source needs a human");
             self.enter(State::NeedsAHuman, trouble, None);
             self.wait(None, stop).await;
@@ -136,100 +183,67 @@ impl Task {
         }
     }
 
-    /// Waits out a pause, or for ever; an order for this source ends either.
+    /// Waits out a pause, or for ever; a wish for this source ends either.
     async fn wait(&mut self, pause: Option<Duration>, stop: &CancellationToken) {
-        let until = pause.map(|it| tokio::time::Instant::now() + it);
+        let mut time_up = match pause {
+            Some(pause) => (self.sleep)(pause),
+            None => Box::pin(std::future::pending()),
+        };
         loop {
-            let time_up = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
             let woken = tokio::select! {
                 () = stop.cancelled() => Woken::Stopped,
-                () = time_up => Woken::TimeUp,
-                changed = self.orders.changed() => match changed {
-                    Ok(()) => Woken::Ordered,
+                () = &mut time_up => Woken::TimeUp,
+                changed = self.wishes.changed() => match changed {
+                    Ok(()) => Woken::Wished,
                     Err(_) => Woken::Stopped,
                 },
             };
-            if !matches!(woken, Woken::Ordered) || self.take_order() {
+            if !matches!(woken, Woken::Wished) || self.take_wish() {
                 return;
             }
         }
     }
 
-    /// Takes up a new order, if there is one for this source.
-    fn take_order(&mut self) -> bool {
-        let order = self.ordered();
-        if order == self.order {
+    /// Takes up what is wished of this source; whether that is something new. Failures before it count no longer, unless it is only a pause.
+    fn take_wish(&mut self) -> bool {
+        let wish = self.wishes.borrow_and_update().of(&self.source);
+        if wish == self.wish {
             return false;
         }
-        let restarted = order.restarts != self.order.restarts;
-        self.order = order;
-        if restarted {
+        let anew = wish.order.restarts != self.wish.order.restarts;
+        if anew || wish.pipeline != self.wish.pipeline {
             self.report.failures = 0;
-            match (self.reload)(&self.pipeline.name) {
-                Ok(pipeline) => self.pipeline = pipeline,
-                Err(err) => {
-                    tracing::warn!(
-                        source = self.pipeline.name,
-                        err,
-                        "its pipeline file cannot be read; going on with the one before"
-                    );
-                }
-            }
         }
+        self.wish = wish;
         true
     }
 
-    fn ordered(&mut self) -> Order {
-        let orders = self.orders.borrow_and_update();
-        orders.get(&self.pipeline.name).cloned().unwrap_or_default()
+    fn enter(&mut self, state: State, trouble: Option<Trouble>, next: Option<DateTime<Utc>>) {
+        let report = &mut self.report;
+        if state == State::Running {
+            report.since = Utc::now();
+        } else {
+            if self.settled.0 != state {
+                self.settled = (state, Utc::now());
+            }
+            report.since = self.settled.1;
+        }
+        report.state = state;
+        report.trouble = trouble;
+        report.next = next;
+        self.gauge(Some(state));
+        (self.observe)(&self.report);
     }
 
-    fn enter(&mut self, state: State, trouble: Option<Trouble>, next: Option<DateTime<Utc>>) {
-        if self.report.state != state {
-            self.report.state = state;
-            self.report.since = Utc::now();
-        }
-        self.report.trouble = trouble;
-        self.report.next = next;
+    fn gauge(&self, state: Option<State>) {
         for other in State::ALL {
-            let source = self.pipeline.name.clone();
+            let source = self.source.clone();
             metrics::gauge!("pejl_source_state", "source" => source, "state" => other.name())
-                .set(f64::from(u8::from(other == state)));
+                .set(f64::from(u8::from(Some(other) == state)));
         }
-        (self.observe)(&self.report);
     }
 }
 
 fn after(pause: Duration) -> Option<DateTime<Utc>> {
     Utc::now().checked_add_signed(chrono::Duration::from_std(pause).ok()?)
-}
-
-/// 1 s doubling up to the breaker, then the longest pause; shortened by up to half so that failing sources do not march in step.
-fn pause_after(failures: u32) -> Duration {
-    let full = if failures >= BREAKER {
-        LONGEST_PAUSE
-    } else {
-        Duration::from_secs(1) * (1 << failures.saturating_sub(1))
-    };
-    full.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_until_the_other_side_is_left_alone() {
-        for failures in 1..40 {
-            let pause = pause_after(failures);
-            assert!(pause <= LONGEST_PAUSE);
-            assert!(pause >= Duration::from_millis(500));
-            assert_eq!(pause >= LONGEST_PAUSE / 2, failures >= BREAKER);
-        }
-    }
 }

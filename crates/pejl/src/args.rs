@@ -164,7 +164,7 @@ pub(crate) enum Connector {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Source {
-    /// What every source does: state, worker, last rows, failures, and what to do about them.
+    /// What every source does: state and since when, last success and next try, who must act and how.
     List {
         /// How the answer looks.
         #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -185,18 +185,21 @@ pub(crate) enum Source {
         /// The source.
         source: String,
     },
-    /// Has a source read at once, with its pipeline file read again: after a mistake was mended.
+    /// Has a source read at once, with its failures forgotten. (A pipeline file that changes is read again by itself.)
     Restart {
         /// The source.
         source: String,
     },
-    /// Where a source stands, as JSON; or puts it elsewhere while it is paused.
+    /// Where a source goes on from, as JSON; or puts it elsewhere while no worker reads it.
     Position {
         /// The source.
         source: String,
         /// The new position, as `pejl source position` shows it. What is read again lands as new versions.
         #[arg(long, value_name = "JSON")]
         set: Option<String>,
+        /// Has it read all again from its start.
+        #[arg(long, conflicts_with = "set")]
+        clear: bool,
     },
 }
 

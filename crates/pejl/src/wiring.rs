@@ -1,11 +1,11 @@
 //! Opens the parts of Pejl that a command needs, from the settings.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
 use contract::PseudonymKey;
-use ingest::{Ingest, Reload};
+use ingest::{Ingest, Pipelines, ReadPipelines};
 use lake::Lake;
 use landing::{Lander, LandingSettings, Pinned, Upkeep};
 use spec::{Pipeline, parse_pipeline};
@@ -142,25 +142,17 @@ pub(crate) fn pseudonym_key(settings: &Settings) -> Result<Option<PseudonymKey>,
         .map_err(|err| Mistake(format!("pseudonym_key: {err}")))
 }
 
-/// All sources, by name, also those that are not enabled: somebody may resume them.
-pub(crate) fn all_sources(settings: &Settings) -> anyhow::Result<Vec<Pipeline>> {
-    read_sources(&settings.pipelines.join("sources"), settings)
-}
-
-/// Reads one source's file again.
-pub(crate) fn reload(settings: &Settings) -> Reload {
+/// Reads the pipeline files anew each time.
+pub(crate) fn read_pipelines(settings: &Settings) -> ReadPipelines {
     let settings = settings.clone();
-    Arc::new(move |name| {
-        let again = all_sources(&settings).map_err(|err| format!("{err:#}"))?;
-        let found = again.into_iter().find(|it| it.name == name);
-        found.ok_or_else(|| format!("there is no source `{name}` any more"))
-    })
+    Arc::new(move || pipelines(&settings).map_err(|err| err.to_string()))
 }
 
 /// All enabled sources, by name. `only` narrows them down; a name that is not there is a mistake.
 pub(crate) fn sources(settings: &Settings, only: &[String]) -> anyhow::Result<Vec<Pipeline>> {
     let folder = settings.pipelines.join("sources");
-    let all = all_sources(settings)?;
+    let all = pipelines(settings)?;
+    let all: Vec<Pipeline> = all.into_values().collect::<Result<_, _>>()?;
     for name in only {
         if !all.iter().any(|it| &it.name == name) {
             let known: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();
@@ -184,34 +176,45 @@ pub(crate) fn sources(settings: &Settings, only: &[String]) -> anyhow::Result<Ve
         .collect())
 }
 
-fn read_sources(folder: &Path, settings: &Settings) -> anyhow::Result<Vec<Pipeline>> {
-    let listing = std::fs::read_dir(folder).map_err(|err| {
+/// All sources by name, also those that are not enabled: somebody may resume them.
+pub(crate) fn pipelines(settings: &Settings) -> Result<Pipelines, Mistake> {
+    let folder = settings.pipelines.join("sources");
+    let lost = |err| {
         Mistake(format!(
             "{}: {err}; give the folder that holds `sources/` with --pipelines DIR",
             folder.display()
         ))
-    })?;
-    let mut files: Vec<_> = listing
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .map(|it| it.path())
-        .filter(|it| {
-            it.extension()
-                .is_some_and(|ext| ext == "yaml" || ext == "yml")
-        })
-        .collect();
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(lost)? {
+        files.push(entry.map_err(lost)?.path());
+    }
     files.sort();
-    let mut pipelines = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        let name = file
+    let mut pipelines = Pipelines::new();
+    for file in &files {
+        let is_pipeline = |ext: &OsStr| ext == "yaml" || ext == "yml";
+        let Some(stem) = file
             .file_stem()
-            .map(|it| it.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let shown = file.display().to_string();
-        let lookup = |variable: &str| settings::lookup(settings, variable);
-        pipelines.push(parse_pipeline(&name, &shown, &text, &lookup)?);
+            .filter(|_| file.extension().is_some_and(is_pipeline))
+        else {
+            continue;
+        };
+        let name = stem.to_string_lossy().into_owned();
+        let read = if pipelines.contains_key(&name) {
+            let twice = format!("`{name}` has another file already; take one of them away");
+            Err(spec::Mistake::in_file(&file.display().to_string(), twice))
+        } else {
+            read_pipeline(settings, &name, file)
+        };
+        pipelines.insert(name, read);
     }
     Ok(pipelines)
+}
+
+fn read_pipeline(settings: &Settings, name: &str, file: &Path) -> Result<Pipeline, spec::Mistake> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .map_err(|err| spec::Mistake::in_file(&shown, format!("cannot be read: {err}")))?;
+    let lookup = |variable: &str| settings::lookup(settings, variable);
+    parse_pipeline(name, &shown, &text, &lookup)
 }

@@ -70,7 +70,7 @@ async fn set_position(
 ) -> Result<Json<Value>, Refusal> {
     let control = allowed(&parts, &headers)?;
     let position = Position(position);
-    control.set_position(&name, &position).await?;
+    control.set_position(&name, Some(position.clone())).await?;
     Ok(Json(position.0))
 }
 

@@ -10,11 +10,58 @@
 use std::sync::Arc;
 
 use bus::{EmbeddedLog, SharedLog};
+use connector_api::{Batch, BoxFuture, Connector, Entry, Error, Result, Source, entry};
+use contract::Position;
 use fetch::{Address, Client, Limits, Method, Request};
-use ingest::Control;
+use ingest::{Control, Pipelines};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use serve_http::{Metrics, Parts, Readiness, Token, serve};
+use spec::parse_pipeline;
 use tokio_util::sync::CancellationToken;
+
+/// A source that has nothing, from a number on.
+struct Numbers;
+
+#[derive(Deserialize, JsonSchema)]
+struct Config {}
+
+impl Connector for Numbers {
+    const NAME: &'static str = "numbers";
+    const SUMMARY: &'static str = "Nothing.";
+    type Config = Config;
+
+    fn check_position(position: &Position) -> Result<()> {
+        match position.0["next"].as_i64() {
+            Some(_) => Ok(()),
+            None => Err(Error::Settings("it has no number as `next`".to_owned())),
+        }
+    }
+
+    async fn open(_: Config, _: Option<Position>) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Source for Numbers {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Batch>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+static CONNECTORS: [Entry; 1] = [entry::<Numbers>()];
+
+/// One that works and one that was created stopped.
+fn pipelines() -> Pipelines {
+    let sources = [("attendance", true), ("old", false)];
+    let pipeline = |(name, enabled)| {
+        let text = format!("doc: Nothing.\nconnector: numbers\nentity: unit\nenabled: {enabled}\n");
+        let parsed = parse_pipeline(name, "numbers.yaml", &text, &|_| None);
+        (name.to_owned(), parsed)
+    };
+    sources.into_iter().map(pipeline).collect()
+}
 
 struct Site {
     root: Address,
@@ -32,10 +79,7 @@ impl Site {
         let parts = Parts {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
-            control: Some(Control::new(
-                log,
-                [("attendance".to_owned(), true), ("old".to_owned(), false)],
-            )),
+            control: Some(Control::new(log, &CONNECTORS, Arc::new(|| Ok(pipelines())))),
             token: token.map(Token::new),
         };
         let stop = CancellationToken::new();
@@ -57,7 +101,7 @@ impl Site {
         path: &str,
         token: &str,
         body: Option<Value>,
-    ) -> Result<String, String> {
+    ) -> std::result::Result<String, String> {
         let limits = Limits {
             max_attempts: 1,
             ..Limits::default()
@@ -157,15 +201,12 @@ async fn health_metrics_and_steering() {
         .json(Method::Post, "sources/attendance/resume", None)
         .await;
     assert_eq!(resumed["paused"], false);
+    let wrong = json!({ "nxet": 1 });
+    let path = "sources/attendance/position";
     let refused = site
-        .ask(
-            Method::Put,
-            "sources/attendance/position",
-            "open sesame",
-            Some(place),
-        )
+        .ask(Method::Put, path, "open sesame", Some(wrong))
         .await;
-    assert!(refused.unwrap_err().contains("409"));
+    assert!(refused.unwrap_err().contains("no number as `next`"));
     let unknown = site
         .ask(
             Method::Post,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{Mistake, Schedule};
 
 /// One `pipelines/sources/<name>.yaml`. The file name is the source's name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     /// The source's name: the file name without `.yaml`.
     pub name: String,

@@ -8,7 +8,7 @@ use croner::Cron;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// When a source is read again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
     /// This long after the previous read ended.
     Every(Duration),

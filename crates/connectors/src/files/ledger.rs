@@ -20,9 +20,8 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn from_position(Position(value): Position) -> Result<Self> {
-        serde_json::from_value(value).map_err(|err| {
-            Error::Settings(format!("the stored position is not one of `files`: {err}"))
-        })
+        serde_json::from_value(value)
+            .map_err(|err| Error::Settings(format!("the position is not one of `files`: {err}")))
     }
 
     pub(super) fn position(&self) -> Result<Position> {

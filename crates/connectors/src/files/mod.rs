@@ -85,6 +85,10 @@ impl Connector for Files {
     const SUMMARY: &'static str = "CSV files dropped in a folder, each read whole and once.";
     type Config = Config;
 
+    fn check_position(position: &Position) -> Result<()> {
+        Ledger::from_position(position.clone()).map(drop)
+    }
+
     async fn open(config: Config, from: Option<Position>) -> Result<Box<dyn Source>> {
         let ledger = from
             .map(Ledger::from_position)

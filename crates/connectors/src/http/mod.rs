@@ -164,6 +164,10 @@ impl Connector for Http {
     const SUMMARY: &'static str = "JSON records from a REST interface, page by page.";
     type Config = Config;
 
+    fn check_position(position: &Position) -> Result<()> {
+        State::from_position(position.clone()).map(drop)
+    }
+
     async fn open(config: Config, from: Option<Position>) -> Result<Box<dyn Source>> {
         let limits = Limits {
             timeout: Duration::from_secs(config.timeout_seconds),

@@ -45,9 +45,8 @@ pub(super) struct Progress {
 
 impl State {
     pub(super) fn from_position(Position(value): Position) -> Result<Self> {
-        serde_json::from_value(value).map_err(|err| {
-            Error::Settings(format!("the stored position is not one of `http`: {err}"))
-        })
+        serde_json::from_value(value)
+            .map_err(|err| Error::Settings(format!("the position is not one of `http`: {err}")))
     }
 
     pub(super) fn position(&self) -> Result<Position> {

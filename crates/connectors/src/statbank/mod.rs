@@ -136,6 +136,13 @@ enum Stored {
     },
 }
 
+impl Stored {
+    fn from_position(Position(value): Position) -> Result<Self> {
+        serde_json::from_value(value)
+            .map_err(|err| Error::Settings(format!("the position is not one of `statbank`: {err}")))
+    }
+}
+
 impl JsonSchema for Config {
     fn schema_name() -> Cow<'static, str> {
         Settings::schema_name()
@@ -200,15 +207,12 @@ impl Connector for StatBank {
         "Tables of Statistics Denmark, read when they are published anew.";
     type Config = Config;
 
+    fn check_position(position: &Position) -> Result<()> {
+        Stored::from_position(position.clone()).map(drop)
+    }
+
     async fn open(config: Config, from: Option<Position>) -> Result<Box<dyn Source>> {
-        let stored = from
-            .map(|Position(value)| serde_json::from_value(value))
-            .transpose();
-        let stored = stored.map_err(|err| {
-            Error::Settings(format!(
-                "the stored position is not one of `statbank`: {err}"
-            ))
-        })?;
+        let stored = from.map(Stored::from_position).transpose()?;
         let client = Client::new(config.limits.clone()).map_err(failure)?;
         Ok(Box::new(Bank::new(client, config, stored)))
     }

@@ -7,14 +7,16 @@
     reason = "test code"
 )]
 
+mod following;
+mod healing;
 mod numbers;
 mod stage;
 
-use std::sync::{Arc, Mutex, atomic::Ordering};
+use std::sync::{Arc, Mutex};
 
 use connector_api::Error;
 use contract::Position;
-use ingest::{Control, State};
+use ingest::State;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +112,7 @@ async fn a_task_moves_with_its_slot_and_goes_on_where_it_was() {
             .await;
         stage
             .until_report("moving", |it| {
-                it.worker == owner && it.state == State::Waiting
+                it.worker.as_deref() == Some(owner) && it.state == State::Waiting
             })
             .await;
         total += 5;
@@ -162,17 +164,9 @@ async fn what_a_person_must_mend_waits_for_them_and_then_goes_on() {
         trouble.step
     );
     let opened = script.opened();
-    stage
-        .control(&["refused"])
-        .restart("refused")
-        .await
-        .unwrap();
+    stage.control().restart("refused").await.unwrap();
     stage.until_report("refused", |it| it.rows == 5).await;
     assert!(script.opened() > opened);
-    assert!(
-        stage.reloaded.load(Ordering::Relaxed) > 0,
-        "its file was not read again"
-    );
     worker.stop().await;
 }
 
@@ -180,7 +174,7 @@ async fn what_a_person_must_mend_waits_for_them_and_then_goes_on() {
 async fn a_paused_source_rests_until_it_is_resumed() {
     let stage = Stage::new().await;
     let script = Script::named("resting", 5);
-    let control = stage.control(&["resting"]);
+    let control = stage.control();
     let worker = stage.worker_alone("one", &["resting"]);
     stage.until_report("resting", |it| it.rows == 5).await;
     control.pause("resting").await.unwrap();
@@ -190,11 +184,8 @@ async fn a_paused_source_rests_until_it_is_resumed() {
     let opened = script.opened();
     script.grow(5);
     // Another source's order wakes every task; this one goes on resting.
-    stage
-        .control(&["resting", "other"])
-        .restart("other")
-        .await
-        .unwrap();
+    stage.write(stage.disabled("other"));
+    stage.control().restart("other").await.unwrap();
     control.resume("resting").await.unwrap();
     stage
         .until("it reads again", || script.served() == 10)
@@ -208,7 +199,7 @@ async fn a_paused_source_rests_until_it_is_resumed() {
 async fn a_source_created_stopped_can_be_placed_and_then_started() {
     let stage = Stage::new().await;
     Script::named("stopped", 5);
-    let control = Control::new(Arc::clone(&stage.log), [("stopped".to_owned(), false)]);
+    let control = stage.control();
     let worker = stage.worker_of(
         "one",
         &stage.shared_alone("one"),
@@ -219,7 +210,7 @@ async fn a_source_created_stopped_can_be_placed_and_then_started() {
         .await;
     assert_eq!(control.position("stopped").await.unwrap(), None);
     control
-        .set_position("stopped", &Position(json!({ "next": 3 })))
+        .set_position("stopped", Some(Position(json!({ "next": 3 }))))
         .await
         .unwrap();
     assert_eq!(
@@ -236,15 +227,17 @@ async fn a_source_created_stopped_can_be_placed_and_then_started() {
 async fn a_working_source_keeps_its_position() {
     let stage = Stage::new().await;
     Script::named("working", 5);
-    let control = stage.control(&["working"]);
+    let control = stage.control();
     let worker = stage.worker_alone("one", &["working"]);
     stage.until_report("working", |it| it.rows == 5).await;
-    let refused = control
-        .set_position("working", &Position(json!({ "next": 0 })))
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("pejl source pause working"), "{refused}");
+    let start = Some(Position(json!({ "next": 0 })));
+    let refused = control.set_position("working", start).await.unwrap_err();
+    assert!(matches!(refused, ingest::Error::AtWork(_)), "{refused}");
+    assert!(
+        refused
+            .step("working")
+            .contains("pejl source pause working")
+    );
     let unknown = control.pause("worknig").await.unwrap_err().to_string();
     assert!(unknown.contains("there are: working"), "{unknown}");
     worker.stop().await;

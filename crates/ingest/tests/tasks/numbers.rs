@@ -21,8 +21,14 @@ struct State {
     there: i64,
     /// One past the highest number given away.
     served: i64,
-    failures: VecDeque<Error>,
+    failures: VecDeque<Failure>,
+    tried: u32,
     opened: u32,
+}
+
+enum Failure {
+    Says(Error),
+    Panics,
 }
 
 static SCRIPTS: LazyLock<Mutex<HashMap<String, Script>>> = LazyLock::new(Mutex::default);
@@ -33,6 +39,7 @@ impl Script {
             there,
             served: 0,
             failures: VecDeque::new(),
+            tried: 0,
             opened: 0,
         };
         let script = Self(Arc::new(Mutex::new(state)));
@@ -48,7 +55,20 @@ impl Script {
     }
 
     pub(crate) fn fail_next(&self, failure: Error) {
-        self.0.lock().unwrap().failures.push_back(failure);
+        self.0
+            .lock()
+            .unwrap()
+            .failures
+            .push_back(Failure::Says(failure));
+    }
+
+    pub(crate) fn panic_next(&self) {
+        self.0.lock().unwrap().failures.push_back(Failure::Panics);
+    }
+
+    /// How often it was to be opened.
+    pub(crate) fn tried(&self) -> u32 {
+        self.0.lock().unwrap().tried
     }
 
     pub(crate) fn served(&self) -> i64 {
@@ -74,14 +94,27 @@ impl Connector for Numbers {
     const SUMMARY: &'static str = "Counts.";
     type Config = Config;
 
+    fn check_position(position: &Position) -> Result<()> {
+        match position.0["next"].as_i64() {
+            Some(_) => Ok(()),
+            None => Err(Error::Settings("it has no number as `next`".to_owned())),
+        }
+    }
+
     async fn open(config: Config, from: Option<Position>) -> Result<Box<dyn Source>> {
         let script = SCRIPTS.lock().unwrap()[&config.script].clone();
         let mut state = script.0.lock().unwrap();
-        if let Some(failure) = state.failures.pop_front() {
-            return Err(failure);
+        state.tried += 1;
+        let failure = state.failures.pop_front();
+        if failure.is_none() {
+            state.opened += 1;
         }
-        state.opened += 1;
         drop(state);
+        match failure {
+            Some(Failure::Says(failure)) => return Err(failure),
+            Some(Failure::Panics) => panic!("a bug that quotes 010180-1234"),
+            None => {}
+        }
         let next = from.map_or(0, |it| it.0["next"].as_i64().unwrap());
         Ok(Box::new(Counting { script, next }))
     }

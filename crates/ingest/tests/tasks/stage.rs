@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,8 +14,8 @@ use bus::{
 };
 use connector_api::BoxFuture;
 use contract::Position;
-use ingest::{Control, Ingest, ReadReport, Reload, Report};
-use spec::{Pipeline, parse_pipeline};
+use ingest::{Control, Ingest, Pipelines, ReadPipelines, ReadReport, Report};
+use spec::{Mistake, Pipeline, parse_pipeline};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -34,8 +31,7 @@ const SLOTS: u32 = 64;
 
 pub(crate) struct Stage {
     pub(crate) log: SharedLog,
-    /// How often a pipeline file was read again.
-    pub(crate) reloaded: Arc<AtomicU32>,
+    files: Arc<Mutex<Pipelines>>,
     _folder: tempfile::TempDir,
 }
 
@@ -45,9 +41,31 @@ impl Stage {
         let log = Arc::new(EmbeddedLog::open(folder.path()).await.unwrap());
         Self {
             log,
-            reloaded: Arc::default(),
+            files: Arc::default(),
             _folder: folder,
         }
+    }
+
+    /// Puts a pipeline file there, or another in its place.
+    pub(crate) fn write(&self, pipeline: Pipeline) {
+        let mut files = self.files.lock().unwrap();
+        files.insert(pipeline.name.clone(), Ok(pipeline));
+    }
+
+    /// Has a pipeline file hold a mistake.
+    pub(crate) fn spoil(&self, name: &str) {
+        let mistake = Mistake::in_file("numbers.yaml", "`colour` is unknown");
+        let mut files = self.files.lock().unwrap();
+        files.insert(name.to_owned(), Err(mistake));
+    }
+
+    pub(crate) fn delete(&self, name: &str) {
+        self.files.lock().unwrap().remove(name);
+    }
+
+    fn read_files(&self) -> ReadPipelines {
+        let files = Arc::clone(&self.files);
+        Arc::new(move || Ok(files.lock().unwrap().clone()))
     }
 
     pub(crate) fn pipeline(&self, name: &str) -> Pipeline {
@@ -112,24 +130,15 @@ impl Stage {
     ) -> Worker {
         let stop = CancellationToken::new();
         let ingest = self.ingest_over(shared.clone());
-        let (known, reloaded) = (pipelines.clone(), Arc::clone(&self.reloaded));
-        let reload: Reload = Arc::new(move |name| {
-            reloaded.fetch_add(1, Ordering::Relaxed);
-            let found = known.iter().find(|it| it.name == name);
-            found.cloned().ok_or_else(|| format!("no {name}"))
-        });
-        let (member, until) = (name.to_owned(), stop.clone());
-        let work = tokio::spawn(async move {
-            ingest
-                .run(&member, pipelines, reload, until, Arc::new(|_| {}))
-                .await
-        });
+        pipelines.into_iter().for_each(|it| self.write(it));
+        let (member, read, until) = (name.to_owned(), self.read_files(), stop.clone());
+        let work =
+            tokio::spawn(async move { ingest.run(&member, read, until, Arc::new(|_| {})).await });
         Worker { stop, work }
     }
 
-    pub(crate) fn control(&self, sources: &[&str]) -> Control {
-        let sources = sources.iter().map(|it| ((*it).to_owned(), true));
-        Control::new(Arc::clone(&self.log), sources)
+    pub(crate) fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.log), &CONNECTORS, self.read_files())
     }
 
     pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
@@ -159,6 +168,20 @@ impl Stage {
                 Instant::now() < end,
                 "waited {DEADLINE:?}; the board says {report:?}"
             );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn until_off_the_board(&self, source: &str) {
+        let end = Instant::now() + DEADLINE;
+        while self
+            .log
+            .board(Board::Reports)
+            .await
+            .unwrap()
+            .contains_key(source)
+        {
+            assert!(Instant::now() < end, "{source} is still on the board");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

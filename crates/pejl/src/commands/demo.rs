@@ -56,7 +56,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     let log = wiring::open_log(&settings).await?;
     let lake = wiring::open_lake_to_write(&settings).await?;
     let sources = wiring::sources(&settings, &[])?;
-    let code = pass(&settings, &log, &lake, sources.clone(), &stop).await?;
+    let code = pass(&settings, &log, &lake, sources, &stop).await?;
     if leave || stop.is_cancelled() {
         sources_stop.cancel();
         return Ok(code);
@@ -66,7 +66,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
     }
     tokio::spawn(pass_time(system, folder.join("drops"), stop.clone()));
     let say = |address| say_where(&settings, &folder, address);
-    everything(&settings, log, lake, sources, stop, say).await?;
+    everything(&settings, log, lake, stop, say).await?;
     sources_stop.cancel();
     Ok(code)
 }

@@ -4,10 +4,9 @@ use anyhow::Context;
 use bus::SharedLog;
 use ingest::Control;
 use serve_http::{Metrics, Parts, Readiness, Serving, Token};
-use spec::Pipeline;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::{settings::Settings, wiring};
 
 /// Starts it. `control` steers sources where there is a log.
 pub(crate) async fn start(
@@ -34,8 +33,8 @@ pub(crate) async fn start(
     Ok(serving)
 }
 
-/// Steers `sources` over their log.
-pub(crate) fn control(log: &SharedLog, sources: &[Pipeline]) -> Control {
-    let names = sources.iter().map(|it| (it.name.clone(), it.enabled));
-    Control::new(SharedLog::clone(log), names)
+/// Steers the sources over their log.
+pub(crate) fn control(settings: &Settings, log: &SharedLog) -> Control {
+    let read = wiring::read_pipelines(settings);
+    Control::new(SharedLog::clone(log), connectors::ALL, read)
 }

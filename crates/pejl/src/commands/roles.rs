@@ -17,16 +17,15 @@ use crate::{
 };
 
 pub(crate) async fn worker(settings: Settings) -> anyhow::Result<u8> {
-    let sources = wiring::all_sources(&settings)?;
+    wiring::pipelines(&settings)?;
     let log = wiring::open_log(&settings).await?;
     let ingest = wiring::ingest(&settings, &log)?;
     let stop = until_interrupted();
-    let watching = watch(&settings, Some(http::control(&log, &sources)), &stop).await?;
+    let watching = watch(&settings, Some(http::control(&settings, &log)), &stop).await?;
     ingest
         .run(
             &settings.node.name,
-            sources,
-            wiring::reload(&settings),
+            wiring::read_pipelines(&settings),
             stop,
             Arc::new(tell_source),
         )

@@ -1,9 +1,10 @@
 //! `pejl source`: what sources do, and steering them, directly over the log or through the process that holds it.
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use contract::Position;
 use fetch::{Address, Client, Limits, Method, Request};
-use ingest::{Control, Status};
+use ingest::{Control, Report, Status};
 use serde_json::Value;
 
 use crate::{
@@ -25,32 +26,43 @@ pub(crate) async fn run(settings: &Settings, command: Source) -> anyhow::Result<
         Source::Pause { source } => show(&steering.order(&source, "pause").await?)?,
         Source::Resume { source } => show(&steering.order(&source, "resume").await?)?,
         Source::Restart { source } => show(&steering.order(&source, "restart").await?)?,
-        Source::Position { source, set: None } => {
-            output::line(&steering.position(&source).await?.to_string())?;
-        }
-        Source::Position {
-            source,
-            set: Some(text),
-        } => {
-            let position = serde_json::from_str(&text)
-                .map_err(|err| Mistake(format!("--set: not JSON: {err}")))?;
+        Source::Position { source, set, clear } => {
+            let position = match set {
+                Some(text) => serde_json::from_str(&text)
+                    .map_err(|err| Mistake(format!("--set: not JSON: {err}")))?,
+                None if clear => Value::Null,
+                None => {
+                    output::line(&steering.position(&source).await?.to_string())?;
+                    return Ok(0);
+                }
+            };
+            let from = if position.is_null() {
+                "its start"
+            } else {
+                "there"
+            };
             steering.set_position(&source, position).await?;
-            output::line(&format!("{source} goes on from there once it is resumed"))?;
+            output::line(&format!(
+                "{source} goes on from {from} when it is read next"
+            ))?;
         }
     }
     Ok(0)
 }
 
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 13] = [
     "source",
     "state",
     "since",
+    "last success",
+    "next try",
     "worker",
     "rows",
     "accepted",
     "set aside",
     "failures",
     "error",
+    "to be fixed by",
     "what to do",
 ];
 
@@ -65,21 +77,45 @@ fn row(status: &Status) -> Vec<String> {
         row.resize(HEADERS.len(), String::new());
         return row;
     };
+    let state = report.state.name().replace('_', " ");
+    let state = if status.attended {
+        state
+    } else {
+        format!("stale: was {state}")
+    };
     let trouble = report.trouble.as_ref();
     vec![
         status.source.clone(),
-        report.state.name().replace('_', " "),
-        report.since.format("%Y-%m-%d %H:%M:%S").to_string(),
-        report.worker.clone(),
+        state,
+        time(Some(report.since)),
+        time(report.last_success),
+        time(report.next.filter(|_| status.attended)),
+        worker(status, report),
         report.rows.to_string(),
         report.accepted.to_string(),
         report.quarantined.to_string(),
         report.failures.to_string(),
         trouble.map(|it| it.error.clone()).unwrap_or_default(),
-        trouble
-            .map(|it| format!("{}: {}", it.fix_by, it.step))
-            .unwrap_or_default(),
+        trouble.map(|it| it.fix_by.clone()).unwrap_or_default(),
+        trouble.map(|it| it.step.clone()).unwrap_or_default(),
     ]
+}
+
+/// Who runs it; without one, for how long nothing was heard.
+fn worker(status: &Status, report: &Report) -> String {
+    match &report.worker {
+        Some(worker) if status.attended => worker.clone(),
+        last => {
+            let silent = Utc::now().signed_duration_since(report.at).num_seconds();
+            let last = last.as_deref().unwrap_or("none");
+            format!("{last}, silent for {} s", silent.max(0))
+        }
+    }
+}
+
+fn time(at: Option<DateTime<Utc>>) -> String {
+    at.map(|it| it.format("%Y-%m-%d %H:%M:%S").to_string())
+        .unwrap_or_default()
 }
 
 fn show(status: &Status) -> anyhow::Result<()> {
@@ -103,9 +139,13 @@ enum Steering {
 
 impl Steering {
     async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let sources = wiring::all_sources(settings)?;
+        wiring::pipelines(settings)?;
         let why = match wiring::open_log(settings).await {
-            Ok(log) => return Ok(Self::Log(http::control(&log, &sources))),
+            Ok(log) => {
+                let control = http::control(settings, &log);
+                let is_ours = settings.log.brokers.is_empty();
+                return Ok(Self::Log(if is_ours { control.alone() } else { control }));
+            }
             Err(err) if settings.log.brokers.is_empty() => err.to_string(),
             Err(err) => return Err(err),
         };
@@ -170,7 +210,9 @@ impl Steering {
 
     async fn set_position(&self, source: &str, position: Value) -> anyhow::Result<()> {
         match self {
-            Self::Log(control) => Ok(control.set_position(source, &Position(position)).await?),
+            Self::Log(control) => Ok(control
+                .set_position(source, Some(Position(position)))
+                .await?),
             Self::Http { .. } => {
                 let path = format!("sources/{source}/position");
                 self.ask::<Value>(Method::Put, &path, Some(&position))

@@ -12,7 +12,6 @@ use bus::SharedLog;
 use ingest::{Report, State, Trouble};
 use lake::Lake;
 use landing::Lander;
-use spec::Pipeline;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use warehouse::Warehouse;
@@ -27,8 +26,7 @@ use crate::{
 };
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
-    let sources = wiring::all_sources(&settings)?;
-    if sources.is_empty() {
+    if wiring::pipelines(&settings)?.is_empty() {
         return Err(Mistake(format!(
             "no sources in {}",
             settings.pipelines.join("sources").display()
@@ -39,7 +37,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<u8> {
     let lake = wiring::open_lake_to_write(&settings).await?;
     let stop = until_interrupted();
     let say = |address| output::line(&format!("serving SQL on {address}; Ctrl-C stops"));
-    everything(&settings, log, lake, sources, stop, say).await?;
+    everything(&settings, log, lake, stop, say).await?;
     Ok(0)
 }
 
@@ -49,14 +47,13 @@ pub(crate) async fn everything(
     settings: &Settings,
     log: SharedLog,
     lake: Lake,
-    sources: Vec<Pipeline>,
     stop: CancellationToken,
     serving_on: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
     let readiness = Readiness::of(&["serving"]);
-    let control = http::control(&log, &sources);
+    let control = http::control(settings, &log);
     let watching = http::start(settings, &readiness, Some(control), serving_stop.clone()).await?;
     output::line(&format!("health and metrics on http://{}", watching.addr))?;
     let serving = if settings.serve.users.is_empty() {
@@ -94,8 +91,7 @@ pub(crate) async fn everything(
     let reading = ingest
         .run(
             &settings.node.name,
-            sources,
-            wiring::reload(settings),
+            wiring::read_pipelines(settings),
             stop.clone(),
             Arc::new(tell_source),
         )

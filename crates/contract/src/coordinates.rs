@@ -29,8 +29,8 @@ pub mod header {
     pub const SOURCE: &str = "pejl-source";
     /// The place in the source; lands as `_source_position`.
     pub const ORIGIN: &str = "pejl-origin";
-    /// The trace id; lands as `_trace_id`.
-    pub const TRACE: &str = "pejl-trace";
+    /// The transaction that sent it, as W3C Trace Context writes it; its trace id lands as `_trace_id`.
+    pub const TRACE: &str = "traceparent";
 }
 
 /// The columns of `raw.<entity>`: the entity's, all nullable since a deletion holds only its key, then the coordinates.

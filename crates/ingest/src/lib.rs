@@ -15,14 +15,20 @@ mod supervisor;
 mod task;
 mod transaction;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bus::{Membership, SharedLog};
 use connector_api::Entry;
 use contract::{FixBy, Position, PseudonymKey};
 use spec::Pipeline;
+use telemetry::{SPANS, Traceparent, metric};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{mapping::Mapping, transaction::Transaction};
 
@@ -124,9 +130,37 @@ impl Ingest {
         stop: &CancellationToken,
         observe: &(dyn Fn(&ReadReport) + Send + Sync),
     ) -> Result<ReadReport> {
+        let span = tracing::info_span!(
+            target: SPANS,
+            parent: None,
+            "read",
+            source = pipeline.name,
+            connector = pipeline.connector,
+            trace_id = Empty,
+            rows = Empty,
+            transactions = Empty,
+        );
+        let round = Traceparent::of(&span);
+        span.record("trace_id", round.trace_id());
+        let reading = self.read_round(pipeline, claim, round, stop, observe);
+        let read = reading.instrument(span.clone()).await;
+        if let Err(err) = &read {
+            telemetry::failed(&span, err.fix_by());
+        }
+        read
+    }
+
+    async fn read_round(
+        &self,
+        pipeline: &Pipeline,
+        claim: Option<&Claim>,
+        round: Traceparent,
+        stop: &CancellationToken,
+        observe: &(dyn Fn(&ReadReport) + Send + Sync),
+    ) -> Result<ReadReport> {
+        let begun = Instant::now();
         let entry = find_connector(self.connectors, pipeline)?;
         let mut mapping = Mapping::new(pipeline, self.key.as_ref())?;
-        let trace_id = uuid::Uuid::now_v7().simple().to_string();
         let producer = self.log.producer(&pipeline.name).await?;
         if let Some(Claim { membership, slot }) = claim
             && !membership.confirm(*slot).await?
@@ -136,10 +170,10 @@ impl Ingest {
         let position = stored_position(&self.log, &pipeline.name).await?;
         let mut source = (entry.open)(pipeline.settings.clone(), position).await?;
         let mut open =
-            Transaction::new(&self.log, producer, pipeline, self.partitions, &trace_id).await?;
+            Transaction::new(&self.log, producer, pipeline, self.partitions, round).await?;
         let mut report = ReadReport {
             source: pipeline.name.clone(),
-            trace_id: trace_id.clone(),
+            trace_id: round.trace_id(),
             ..ReadReport::default()
         };
         loop {
@@ -160,22 +194,30 @@ impl Ingest {
                     return Err(err.into());
                 }
             };
-            let mapped = mapping.apply(&batch)?;
-            open.add(mapped, &batch, &mut report).await?;
+            let transaction = open.begin();
+            let mapped = transaction.in_scope(|| mapping.apply(&batch))?;
+            let adding = open.add(mapped, &batch, &mut report);
+            adding.instrument(transaction.clone()).await?;
             if let Some(position) = &batch.position {
-                open.commit(position, &batch, &mapping).await?;
+                let committing = open.commit(position, &batch, &mapping);
+                committing.instrument(transaction).await?;
                 report.transactions += 1;
             }
             observe(&report);
         }
         open.abort().await?;
+        let source = [pipeline.name.as_str()];
+        metric::SOURCE_ROUND.record(source, begun.elapsed().as_secs_f64());
+        metric::SOURCE_SUCCESS.set(source, chrono::Utc::now().timestamp() as f64);
+        Span::current().record("rows", report.rows);
+        Span::current().record("transactions", report.transactions);
         tracing::info!(
             source = report.source,
             rows = report.rows,
             accepted = report.accepted,
             quarantined = report.quarantined,
             transactions = report.transactions,
-            trace_id,
+            trace_id = report.trace_id,
             "source read"
         );
         Ok(report)

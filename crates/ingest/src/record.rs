@@ -8,6 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use contract::{Entity, Violation, header};
 use serde_json::{Map, Value, json};
+use telemetry::Traceparent;
 
 use crate::{Error, Result};
 
@@ -16,16 +17,24 @@ use crate::{Error, Result};
 pub(crate) struct Stamp {
     pub(crate) source: Bytes,
     pub(crate) trace_id: Bytes,
+    /// The transaction, as W3C Trace Context writes it.
+    traceparent: Bytes,
     pub(crate) at: DateTime<Utc>,
 }
 
 impl Stamp {
-    pub(crate) fn new(source: &str, trace_id: &str, at: DateTime<Utc>) -> Self {
+    pub(crate) fn new(source: &str, trace: Traceparent, at: DateTime<Utc>) -> Self {
         Self {
             source: Bytes::copy_from_slice(source.as_bytes()),
-            trace_id: Bytes::copy_from_slice(trace_id.as_bytes()),
+            trace_id: trace.trace_id().into(),
+            traceparent: trace.to_string().into(),
             at,
         }
+    }
+
+    /// Names the transaction in the records from here on; its trace is that of the read.
+    pub(crate) fn name(&mut self, transaction: Traceparent) {
+        self.traceparent = transaction.to_string().into();
     }
 
     fn record(&self, key: Vec<u8>, value: Bytes, origin: &str) -> Record {
@@ -38,7 +47,7 @@ impl Stamp {
                     header::ORIGIN.to_owned(),
                     Bytes::copy_from_slice(origin.as_bytes()),
                 ),
-                (header::TRACE.to_owned(), self.trace_id.clone()),
+                (header::TRACE.to_owned(), self.traceparent.clone()),
             ],
             timestamp_ms: self.at.timestamp_millis(),
         }

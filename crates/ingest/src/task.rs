@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use connector_api::BoxFuture;
 use futures::FutureExt;
 use spec::Pipeline;
+use telemetry::metric;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +160,7 @@ impl Task {
         let failures = self.report.failures;
         let fix_by = err.fix_by();
         let trouble = Some(Trouble::of(&source, err));
-        metrics::counter!("pejl_source_failures_total", "source" => source.clone()).increment(1);
+        metric::SOURCE_FAILURES.add([&source], 1);
         if err.is_retryable() {
             let pause = pause::after(failures, err.wait());
             tracing::warn!(source, %err, %fix_by, failures, ?pause, "source failed, will retry");
@@ -237,9 +238,10 @@ impl Task {
 
     fn gauge(&self, state: Option<State>) {
         for other in State::ALL {
-            let source = self.source.clone();
-            metrics::gauge!("pejl_source_state", "source" => source, "state" => other.name())
-                .set(f64::from(u8::from(Some(other) == state)));
+            metric::SOURCE_STATE.set(
+                [&self.source, other.name()],
+                f64::from(u8::from(Some(other) == state)),
+            );
         }
     }
 }

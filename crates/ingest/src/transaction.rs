@@ -1,12 +1,14 @@
 //! One transaction of a source: everything between two positions, visible together or not at all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use bus::{Producer, SharedLog};
 use chrono::{SecondsFormat, Utc};
 use connector_api::{Batch, Delivery};
 use contract::{Position, QUARANTINE_TOPIC, Violation};
 use spec::Pipeline;
+use telemetry::{SPANS, Traceparent, metric};
+use tracing::{Span, field::Empty};
 
 use crate::{
     Error, ReadReport, Result,
@@ -14,11 +16,18 @@ use crate::{
     record::{SetAside, Stamp, entity_records, raw_row, single},
 };
 
+/// The rule that a row breaks which cannot be read as one.
+const UNREADABLE: &str = "unreadable";
+
 pub(crate) struct Transaction<'a> {
     producer: Box<dyn Producer>,
     pipeline: &'a Pipeline,
     stamp: Stamp,
+    /// The read it is part of.
+    round: Traceparent,
     counts: Counts,
+    /// When its first batch came, and its span; `None` between transactions.
+    begun: Option<(Instant, Span)>,
 }
 
 #[derive(Default)]
@@ -26,6 +35,9 @@ struct Counts {
     rows: u64,
     accepted: u64,
     quarantined: u64,
+    filtered: u64,
+    /// Rows set aside, by the first rule they broke.
+    broken: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> Transaction<'a> {
@@ -35,7 +47,7 @@ impl<'a> Transaction<'a> {
         producer: Box<dyn Producer>,
         pipeline: &'a Pipeline,
         partitions: i32,
-        trace_id: &str,
+        round: Traceparent,
     ) -> Result<Self> {
         let bookkeeping = [bookkeeper("delivery")?, bookkeeper("watermark")?];
         for entity in bookkeeping.into_iter().chain([pipeline.entity]) {
@@ -45,9 +57,30 @@ impl<'a> Transaction<'a> {
         Ok(Self {
             producer,
             pipeline,
-            stamp: Stamp::new(&pipeline.name, trace_id, Utc::now()),
+            stamp: Stamp::new(&pipeline.name, round, Utc::now()),
+            round,
             counts: Counts::default(),
+            begun: None,
         })
+    }
+
+    /// The span of the transaction that is open, or is opened by this: what is done for it is done in that span, and its records name it.
+    pub(crate) fn begin(&mut self) -> Span {
+        if let Some((_, span)) = &self.begun {
+            return span.clone();
+        }
+        let span = tracing::info_span!(
+            target: SPANS,
+            "transaction",
+            source = self.pipeline.name,
+            topic = self.pipeline.entity.topic(),
+            rows = Empty,
+            accepted = Empty,
+            quarantined = Empty,
+        );
+        self.stamp.name(self.round.below(&span));
+        self.begun = Some((Instant::now(), span.clone()));
+        span
     }
 
     /// Adds a mapped batch: good rows to the entity's topic, the others to the quarantine's.
@@ -90,7 +123,7 @@ impl<'a> Transaction<'a> {
             let violation = Violation {
                 row: 0,
                 field: String::new(),
-                rule: "unreadable",
+                rule: UNREADABLE,
                 value: None,
                 message: contract::scrub(&reject.reason).into_owned(),
             };
@@ -103,18 +136,24 @@ impl<'a> Transaction<'a> {
             };
             aside.push(set_aside.into_record(&self.stamp));
         }
-        let counts = Counts {
-            rows: (batch.rows.num_rows() + batch.rejects.len()) as u64,
-            accepted: good.len() as u64,
-            quarantined: aside.len() as u64,
-        };
-        report.rows += counts.rows;
-        report.accepted += counts.accepted;
-        report.quarantined += counts.quarantined;
+        let rows = (batch.rows.num_rows() + batch.rejects.len()) as u64;
+        let (accepted, quarantined) = (good.len() as u64, aside.len() as u64);
+        report.rows += rows;
+        report.accepted += accepted;
+        report.quarantined += quarantined;
         report.filtered += mapped.filtered;
-        self.counts.rows += counts.rows;
-        self.counts.accepted += counts.accepted;
-        self.counts.quarantined += counts.quarantined;
+        self.counts.rows += rows;
+        self.counts.accepted += accepted;
+        self.counts.quarantined += quarantined;
+        self.counts.filtered += mapped.filtered;
+        let first = by_row
+            .values()
+            .filter_map(|it| it.first())
+            .map(|it| it.rule);
+        for rule in first.chain(batch.rejects.iter().map(|_| UNREADABLE)) {
+            *self.counts.broken.entry(rule).or_default() += 1;
+        }
+        metric::SOURCE_BATCH.record([&self.pipeline.name], rows as f64);
         if !good.is_empty() {
             self.producer.send(&entity.topic(), good).await?;
         }
@@ -152,13 +191,34 @@ impl<'a> Transaction<'a> {
         self.producer
             .commit(Some((&self.pipeline.name, position)))
             .await?;
+        self.measure();
         self.counts = Counts::default();
+        self.begun = None;
         Ok(())
     }
 
     pub(crate) async fn abort(&mut self) -> Result<()> {
         self.counts = Counts::default();
+        if let Some((_, span)) = self.begun.take() {
+            telemetry::failed(&span, "given up");
+        }
         Ok(self.producer.abort().await?)
+    }
+
+    fn measure(&self) {
+        let source = self.pipeline.name.as_str();
+        metric::SOURCE_READ.add([source], self.counts.rows);
+        metric::SOURCE_SENT.add([source], self.counts.accepted);
+        metric::SOURCE_FILTERED.add([source], self.counts.filtered);
+        for (rule, rows) in &self.counts.broken {
+            metric::SOURCE_REJECTED.add([source, rule], *rows);
+        }
+        if let Some((begun, span)) = &self.begun {
+            metric::SOURCE_TRANSACTION.record([source], begun.elapsed().as_secs_f64());
+            span.record("rows", self.counts.rows);
+            span.record("accepted", self.counts.accepted);
+            span.record("quarantined", self.counts.quarantined);
+        }
     }
 
     /// A file without a column that the mapping names is read, but its sender is told.

@@ -107,7 +107,7 @@ impl Lake {
         let mut failure = String::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                pause(attempt).await;
+                pause(table, attempt).await;
             }
             // Until the version tried is known to be taken by another, nothing else is compared:
             // our own commit would look like someone else's.

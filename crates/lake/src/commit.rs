@@ -11,6 +11,7 @@ use deltalake::{
     protocol::{DeltaOperation, SaveMode},
 };
 use serde_json::{Value, json};
+use telemetry::metric;
 use uuid::Uuid;
 
 use crate::{
@@ -142,8 +143,9 @@ pub(crate) fn alteration(
         .map_err(wrong)
 }
 
-/// Waits a little longer each time, and never as long as another writer that does the same.
-pub(crate) async fn pause(attempt: u32) {
+/// Before a commit to `table` is tried again: waits a little longer each time, and never as long as another writer that does the same.
+pub(crate) async fn pause(table: &str, attempt: u32) {
+    metric::TABLE_RETRIES.add([table], 1);
     let longest = 20 << attempt.min(6);
     let share = Uuid::new_v4().as_u128() % 1000;
     let millis = longest / 2 + longest * u64::try_from(share).unwrap_or_default() / 2000;

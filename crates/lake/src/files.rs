@@ -18,6 +18,7 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
+use telemetry::metric;
 
 use crate::{Error, Lake, Result};
 
@@ -60,7 +61,12 @@ pub(crate) async fn write(
             return Err(err);
         }
     }
-    writer.close().await.map_err(|err| failed(&err))
+    let adds = writer.close().await.map_err(|err| failed(&err))?;
+    let bytes: u64 = adds.iter().map(|it| it.size.unsigned_abs()).sum();
+    metric::TABLE_FILES.add([table], adds.len() as u64);
+    metric::TABLE_BYTES.add([table], bytes);
+    metric::TABLE_RETRIES.add([table], 0);
+    Ok(adds)
 }
 
 /// How files are written. Columns that are not [`indexed`] get no statistics at all, so that no writer can put their values in the log.

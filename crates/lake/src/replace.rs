@@ -83,7 +83,7 @@ impl Lake {
         let mut tried = None;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                pause(attempt).await;
+                pause(table, attempt).await;
             }
             if let Some(version) = tried {
                 match commit.at(table, &log, version).await {

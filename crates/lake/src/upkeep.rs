@@ -1,8 +1,13 @@
 //! Keeping tables quick to read: checkpoints, fewer and larger files, and old files let go.
 
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU64,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use deltalake::{DeltaTable, checkpoints};
+use telemetry::metric;
 
 use crate::{Error, Lake, Result, files, state::State};
 
@@ -27,6 +32,7 @@ impl Lake {
     /// Rows and positions stay what they are. Versions in `pinned` stay readable whatever their age.
     /// `keep` must exceed the longest query and the longest upload.
     pub async fn tidy(&self, table: &str, keep: Duration, pinned: &[i64]) -> Result<Tidied> {
+        let begun = Instant::now();
         let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("tidying {table}"), err);
         let mut opened = DeltaTable::new(self.log_store(table));
         opened.load().await.map_err(|err| failed(&err))?;
@@ -55,6 +61,7 @@ impl Lake {
             .with_keep_versions(&pinned)
             .await
             .map_err(|err| failed(&err))?;
+        metric::TABLE_TIDY.record([table], begun.elapsed().as_secs_f64());
         Ok(Tidied {
             merged: compacted.num_files_removed,
             removed: vacuumed.files_deleted.len() as u64,

@@ -7,6 +7,7 @@ use arrow::array::{
 };
 use bus::Delivered;
 use contract::header;
+use telemetry::trace_id_in;
 
 /// The coordinate columns of `records`, in the order of [`contract::raw_schema`].
 pub(crate) fn columns(topic: &str, records: &[&Delivered]) -> Vec<ArrayRef> {
@@ -30,13 +31,18 @@ pub(crate) fn columns(topic: &str, records: &[&Delivered]) -> Vec<ArrayRef> {
         ),
         text(header::SOURCE),
         text(header::ORIGIN),
-        text(header::TRACE),
+        Arc::new(each().map(|it| trace_id(it)).collect::<StringArray>()),
         Arc::new(
             each()
                 .map(|it| Some(it.record.value.is_none()))
                 .collect::<BooleanArray>(),
         ),
     ]
+}
+
+/// The trace a record belongs to, if its header names one.
+pub(crate) fn trace_id(record: &Delivered) -> Option<&str> {
+    header_text(record, header::TRACE).map(trace_id_in)
 }
 
 /// The value of a header, if it is there and text.

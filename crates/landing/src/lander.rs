@@ -10,6 +10,7 @@ use std::{
 use bus::{Group, SharedLog, Topic};
 use futures::{StreamExt, TryStreamExt, stream};
 use lake::Lake;
+use telemetry::metric;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::{JoinHandle, JoinSet},
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Landed, LandedTopic, LandingSettings, Observe, Result, What,
+    backlog::Backlog,
     reader::{PREFIX, Reader, table_of},
     share::Share,
     topic::{Shared, TopicLander},
@@ -124,6 +126,8 @@ impl Lander {
         // own, and the one before ends by itself.
         let mut known: BTreeSet<(String, String, i32)> = BTreeSet::new();
         let mut working = JoinSet::new();
+        let backlog = shared.backlog.clone();
+        working.spawn(backlog.keep_measured(SharedLog::clone(&shared.log), stop.clone()));
         if let Some(upkeep) = self.upkeep.clone() {
             let (lake, share) = (self.lake.clone(), share.clone());
             working.spawn(keep_tidy(lake, share, upkeep, stop.clone()));
@@ -159,6 +163,7 @@ impl Lander {
             lake: self.lake.clone(),
             settings: Arc::clone(&self.settings),
             held: Arc::new(AtomicUsize::new(0)),
+            backlog: Backlog::default(),
             tell,
         };
         (shared, told)
@@ -212,6 +217,7 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
         let mine = share.partitions(&topic);
+        shared.backlog.keep(&topic.name, &mine);
         if mine.is_empty() {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -250,6 +256,7 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
             failures = 0;
         }
         failures += 1;
+        metric::LANDING_FAILURES.add([&topic.name], 1);
         let retry_in = if error.is_retryable() {
             LONGEST_RETRY.min(Duration::from_millis(250) * (1 << failures.min(10)))
         } else {

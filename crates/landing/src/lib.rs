@@ -6,6 +6,7 @@
 //! comes first; what of it is there already is read back before a partition is read again.
 
 mod audit;
+mod backlog;
 mod coordinates;
 mod entity;
 mod error;

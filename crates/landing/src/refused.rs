@@ -11,7 +11,7 @@ use chrono::Utc;
 use contract::{header, quarantine_raw_schema, scrub};
 use serde::Deserialize;
 
-use crate::coordinates::{self, header_text};
+use crate::coordinates::{self, header_text, trace_id};
 
 /// The table of refused records.
 pub(crate) const QUARANTINE_TABLE: &str = "raw.quarantine";
@@ -51,7 +51,7 @@ impl Refusal {
             origin: header(header::ORIGIN),
             raw: shown(record.record.value.as_deref().unwrap_or_default()),
             source: header(header::SOURCE),
-            trace_id: header(header::TRACE),
+            trace_id: trace_id(record).unwrap_or_default().to_owned(),
             stage: "landing".to_owned(),
             quarantined_at: Utc::now().timestamp_micros(),
         }

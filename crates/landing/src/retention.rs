@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus::{Assignment, Log};
 use chrono::Utc;
+use telemetry::metric;
 
 use crate::Result;
 
@@ -31,6 +32,7 @@ pub(crate) async fn trim(
     }
     if past > range.low {
         log.trim(topic, partition, past).await?;
+        metric::LOG_TRIMMED.add([topic], (past - range.low).unsigned_abs());
         tracing::debug!(topic, partition, before = past, "trimmed");
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Landing one topic: read, hold back a while, commit.
 
 mod flush;
+mod held;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,11 +15,14 @@ use std::{
 use arrow::array::RecordBatch;
 use bus::{Assignment, Consumer, Delivered, Polled, Range, SharedLog, Topic};
 use lake::Lake;
+use telemetry::metric;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use self::held::Held;
 use crate::{
     Error, LandedTopic, LandingSettings, Result, What,
+    backlog::{Backlog, Waiting},
     progress::{self, Progress},
     reader::{Reader, Rows},
     schemas,
@@ -38,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<LandingSettings>,
     /// Bytes held back by all topics.
     pub(crate) held: Arc<AtomicUsize>,
+    pub(crate) backlog: Backlog,
     pub(crate) tell: UnboundedSender<LandedTopic>,
 }
 
@@ -60,17 +65,6 @@ pub(crate) struct TopicLander {
     held: Held,
     /// Schemas that were not known, and when they were last looked for.
     asked: HashMap<u64, Instant>,
-}
-
-/// What was read and is not committed yet.
-#[derive(Debug, Default)]
-struct Held {
-    good: Vec<RecordBatch>,
-    refused: Vec<RecordBatch>,
-    /// Records read, whatever became of them.
-    records: usize,
-    bytes: usize,
-    since: Option<Instant>,
 }
 
 /// Rows committed.
@@ -103,6 +97,14 @@ impl TopicLander {
             .iter()
             .map(|(partition, at)| (*partition, at.start));
         let consumer = shared.log.consumer(&assignments(&topic, starts)).await?;
+        let name = [topic.name.as_str()];
+        for rare in [
+            metric::LANDING_SUPERSEDED,
+            metric::LANDING_FAILURES,
+            metric::LOG_TRIMMED,
+        ] {
+            rare.add(name, 0);
+        }
         Ok(Self {
             shared,
             topic,
@@ -163,6 +165,7 @@ impl TopicLander {
             if self.is_due() {
                 self.flush().await?;
             }
+            self.note_backlog()?;
             if trimmed.elapsed() >= Duration::from_secs(60) {
                 self.trim().await?;
                 trimmed = Instant::now();
@@ -195,6 +198,26 @@ impl TopicLander {
             behind += (range.high - position).max(0);
         }
         Ok(behind)
+    }
+
+    /// Tells what waits. A partition of which nothing is held back has come as far as it was read.
+    fn note_backlog(&self) -> Result<()> {
+        for (partition, at) in &self.partitions {
+            let oldest = self.held.oldest.get(partition).copied();
+            let next = match oldest {
+                Some(_) => at.start,
+                None => self.consumer.position(&self.topic.name, *partition)?,
+            };
+            let waiting = Waiting {
+                table: self.table.clone(),
+                next,
+                oldest,
+            };
+            self.shared
+                .backlog
+                .note(&self.topic.name, *partition, waiting);
+        }
+        Ok(())
     }
 
     async fn step(&mut self, wait: Duration) -> Result<Counts> {
@@ -230,6 +253,7 @@ impl TopicLander {
             let Rows { good, refused, .. } = read.rows;
             let refused: Vec<RecordBatch> = refused.into_iter().collect();
             self.held.records += read.records.len();
+            self.held.note(&read.records);
             self.held.since.get_or_insert_with(Instant::now);
             let bytes = good.iter().chain(&refused);
             let bytes = bytes.map(RecordBatch::get_array_memory_size).sum::<usize>();

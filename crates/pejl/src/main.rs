@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod logging;
 mod output;
 mod progress;
 mod settings;
@@ -10,9 +11,8 @@ mod wiring;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::args::{Args, LogFormat};
+use crate::{args::Args, settings::Settings};
 
 /// Exit codes, also in `pejl --help`.
 mod exit {
@@ -26,7 +26,23 @@ mod exit {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_logging(&args);
+    let started = settings::load(&args)
+        .and_then(|settings| Ok((logging::start(&args, &settings)?, settings)));
+    let (export, settings) = match started {
+        Ok(started) => started,
+        Err(mistake) => {
+            output::error(&mistake.into());
+            return ExitCode::from(exit::SETTINGS);
+        }
+    };
+    let code = run(args, settings);
+    if let Some(export) = export {
+        export.end();
+    }
+    code
+}
+
+fn run(args: Args, settings: Settings) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Planning deep SQL recurses; the default 2 MiB is too little without optimisation.
@@ -34,7 +50,7 @@ fn main() -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(commands::run(args));
+            let ended = runtime.block_on(commands::run(args.command, settings));
             runtime.shutdown_timeout(std::time::Duration::from_secs(5));
             ended
         }
@@ -68,36 +84,4 @@ fn is_about_settings(err: &anyhow::Error) -> bool {
     matches!(log, Some(bus::Error::Settings(_)))
         || err.is::<settings::Mistake>()
         || err.is::<spec::Mistake>()
-}
-
-/// Logs go to stderr: as JSON when nobody watches, as text when asked; silent under progress bars
-/// unless a level is given.
-fn start_logging(args: &Args) {
-    let watched = progress::is_watched();
-    let default = if watched {
-        "error"
-    } else {
-        "info,buoyant_kernel=warn,datafusion=warn,deltalake=warn,deltalake_core=warn"
-    };
-    let filter = match &args.log_level {
-        Some(level) => EnvFilter::new(level),
-        None => EnvFilter::new(default),
-    };
-    let json = match args.log_format {
-        LogFormat::Auto => !watched,
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-    };
-    let registry = tracing_subscriber::registry().with(filter);
-    if json {
-        let layer = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(std::io::stderr);
-        registry.with(layer).init();
-    } else {
-        registry
-            .with(fmt::layer().with_writer(std::io::stderr))
-            .init();
-    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) serve: Serve,
     /// Health, metrics and steering over HTTP.
     pub(crate) http: Http,
+    /// Traces for a collector.
+    pub(crate) telemetry: Telemetry,
 }
 
 /// A host's name is at most as long.
@@ -151,6 +153,16 @@ pub(crate) struct Http {
     pub(crate) token: Option<Secret>,
 }
 
+/// `[telemetry]`: traces for a collector.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Telemetry {
+    /// Its address for OTLP over HTTP, such as `http://127.0.0.1:4318`; empty for no traces. `OTEL_EXPORTER_OTLP_ENDPOINT` sets it too.
+    pub(crate) otlp_endpoint: String,
+    /// As what the spans of this installation are known there.
+    pub(crate) service_name: String,
+}
+
 /// A text that is never printed.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -181,6 +193,7 @@ impl Default for Settings {
             build: Build::default(),
             serve: Serve::default(),
             http: Http::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -250,6 +263,15 @@ impl Default for Serve {
     }
 }
 
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: String::new(),
+            service_name: "pejl".to_owned(),
+        }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self {
@@ -276,6 +298,12 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
         figment = figment.merge(Toml::file_exact(&file));
     }
     let mut settings: Settings = figment
+        .merge(
+            // The name every program with OpenTelemetry in it goes by.
+            Env::raw()
+                .only(&["OTEL_EXPORTER_OTLP_ENDPOINT"])
+                .map(|_| "telemetry.otlp_endpoint".into()),
+        )
         .merge(
             Env::prefixed("PEJL_")
                 .ignore(&[

@@ -4,23 +4,7 @@ use std::fmt;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-
-/// From a commit to a build.
-const SECONDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
-];
-
-const ROWS: &[f64] = &[
-    1.0,
-    10.0,
-    100.0,
-    1_000.0,
-    10_000.0,
-    50_000.0,
-    100_000.0,
-    250_000.0,
-    1_000_000.0,
-];
+use telemetry::{Kind, metric};
 
 /// The measurements of this process.
 #[derive(Clone)]
@@ -30,17 +14,20 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Starts measuring. Once in a process: what is measured before is not kept.
+    /// Starts measuring, as `version` of Pejl. Once in a process: what is measured before is not kept.
     ///
     /// # Errors
     /// When measuring has been started already.
-    pub fn start() -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
-            .set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), ROWS)?
-            .install_recorder()?;
+    pub fn start(version: &str) -> Result<Self, BuildError> {
+        let mut builder = PrometheusBuilder::new();
+        for metric in metric::ALL.iter().filter(|it| it.kind == Kind::Histogram) {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, metric.buckets())?;
+        }
+        let handle = builder.install_recorder()?;
+        metric::describe();
+        metric::BUILD_INFO.set([version], 1.0);
         let process = Collector::default();
-        process.describe();
         Ok(Self { handle, process })
     }
 

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use serve_http::{Metrics, Parts, Readiness, Token, serve};
 use spec::parse_pipeline;
+use telemetry::metric;
 use tokio_util::sync::CancellationToken;
 
 /// A source that has nothing, from a number on.
@@ -131,8 +132,8 @@ impl Site {
 /// One test, because measuring is started once in a process.
 #[tokio::test(flavor = "multi_thread")]
 async fn health_metrics_and_steering() {
-    let metrics = Metrics::start().unwrap();
-    assert!(Metrics::start().is_err());
+    let metrics = Metrics::start("1.2.3").unwrap();
+    assert!(Metrics::start("1.2.3").is_err());
     let site = Site::start(&metrics, Some("open sesame")).await;
 
     assert_eq!(
@@ -147,18 +148,22 @@ async fn health_metrics_and_steering() {
         "ready\n"
     );
 
-    metrics::counter!("pejl_test_rows_total", "entity" => "unit").increment(7);
-    metrics::histogram!("pejl_test_commit_seconds").record(0.02);
+    metric::SOURCE_READ.add(["attendance"], 7);
+    metric::SOURCE_ROUND.record(["attendance"], 0.02);
     let text = site.ask(Method::Get, "metrics", "", None).await.unwrap();
     assert!(
-        text.contains(r#"pejl_test_rows_total{entity="unit"} 7"#),
+        text.contains(r#"pejl_source_read_records_total{source="attendance"} 7"#),
         "{text}"
     );
     assert!(
-        text.contains(r#"pejl_test_commit_seconds_bucket{le="0.025"} 1"#),
+        text.contains(r#"pejl_source_round_seconds_bucket{source="attendance",le="0.025"} 1"#),
         "{text}"
     );
     assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    assert!(
+        text.contains(r#"pejl_build_info{version="1.2.3"} 1"#),
+        "{text}"
+    );
 
     // Seeing is for everybody, steering is not.
     let listed = site.ask(Method::Get, "sources", "", None).await.unwrap();

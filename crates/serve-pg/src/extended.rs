@@ -32,8 +32,8 @@ use crate::parameters;
 use crate::rows::Rows;
 use crate::shape::Shape;
 use crate::simple::{
-    announce, commands, complete, copy_out, counted, describe, finish, guarded,
-    refuse_in_failed_transaction,
+    announce, commands, complete, copy_out, count_rows, counted, describe, finish, guarded,
+    measured, refuse_in_failed_transaction,
 };
 use crate::sqlstate;
 use crate::wire::Connection;
@@ -109,12 +109,14 @@ impl Extended {
             match rows.data_rows().next().await {
                 Some(row) => client.feed(PgWireBackendMessage::DataRow(row?)).await?,
                 None => {
+                    count_rows(sent);
                     *state = PortalExecutionState::Finished;
                     return complete(client, counted(&tag, sent)).await;
                 }
             }
             sent += 1;
         }
+        count_rows(sent);
         client
             .feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()))
             .await?;
@@ -350,11 +352,8 @@ impl ExtendedQueryHandler for Extended {
         match client.portal_store().get_portal(name) {
             Some(Entry::Value(portal)) => {
                 let limit = usize::try_from(message.max_rows).unwrap_or(0);
-                guarded(
-                    &self.connection,
-                    Box::pin(self.portal(client, &portal, limit)),
-                )
-                .await?;
+                let work = Box::pin(self.portal(client, &portal, limit));
+                measured(&self.connection, work).await?;
             }
             Some(Entry::Empty) => {
                 client

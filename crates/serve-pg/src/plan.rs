@@ -13,6 +13,7 @@ use pgwire::error::{PgWireError, PgWireResult};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::sqlstate;
 
@@ -89,7 +90,7 @@ impl Batches {
 async fn on_worker<T: Send + 'static>(
     work: impl Future<Output = PgWireResult<T>> + Send + 'static,
 ) -> PgWireResult<T> {
-    AbortOnDropHandle::new(tokio::spawn(work))
+    AbortOnDropHandle::new(tokio::spawn(work.in_current_span()))
         .await
         .map_err(|error| broken(&error))?
 }

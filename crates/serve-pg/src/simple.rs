@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
@@ -18,6 +19,8 @@ use pgwire::messages::data::RowDescription;
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::ParameterStatus;
+use telemetry::{SPANS, metric};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::command::Command;
 use crate::copy::CopyFormat;
@@ -56,6 +59,7 @@ impl Simple {
                     client.feed(PgWireBackendMessage::DataRow(row)).await?;
                     sent += 1;
                 }
+                count_rows(sent);
                 complete(client, counted(tag, sent)).await?;
             }
             Outcome::Copy(format, rows) => copy_out(client, &format, rows).await?,
@@ -88,7 +92,8 @@ impl SimpleQueryHandler for Simple {
                 .await?;
         }
         for command in &commands {
-            guarded(&self.connection, Box::pin(self.statement(client, command))).await?;
+            let work = Box::pin(self.statement(client, command));
+            measured(&self.connection, work).await?;
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);
         send_ready_for_query(client, client.transaction_status()).await
@@ -114,6 +119,33 @@ pub(crate) fn commands(text: &str) -> PgWireResult<Vec<Command>> {
         sqlstate::error("42601", format!("unterminated {what}"))
     })?;
     statements.iter().map(Command::read).collect()
+}
+
+/// Runs one statement as [`guarded`] does, measured and in a span of its own. Neither has the text of the query.
+pub(crate) async fn measured<T>(
+    connection: &Connection,
+    work: impl Future<Output = PgWireResult<T>>,
+) -> PgWireResult<T> {
+    let span = tracing::info_span!(
+        target: SPANS,
+        parent: None,
+        "statement",
+        publication = Empty,
+        rows = Empty,
+    );
+    let begun = Instant::now();
+    let done = guarded(connection, work).instrument(span.clone()).await;
+    metric::SQL_SECONDS.record([], begun.elapsed().as_secs_f64());
+    if let Err(error) = &done {
+        telemetry::failed(&span, sqlstate::code(error));
+    }
+    done
+}
+
+/// Counts rows sent, for the statement at hand and for all.
+pub(crate) fn count_rows(sent: usize) {
+    metric::SQL_ROWS.add([], sent as u64);
+    Span::current().record("rows", sent);
 }
 
 /// Runs one statement under the session's timeout, until someone cancels it, the client leaves or the server stops.
@@ -298,6 +330,7 @@ where
         }
         sent += 1;
     }
+    count_rows(sent);
     client
         .feed(PgWireBackendMessage::CopyDone(CopyDone::new()))
         .await?;

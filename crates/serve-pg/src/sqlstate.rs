@@ -31,6 +31,15 @@ pub(crate) fn with_hint(
     PgWireError::UserError(Box::new(info))
 }
 
+/// The SQLSTATE of an error.
+pub(crate) fn code(error: &PgWireError) -> &str {
+    match error {
+        PgWireError::UserError(info) => &info.code,
+        // What pgwire finds wrong with a message, or the socket.
+        _ => "08P01",
+    }
+}
+
 /// The answer to everything that would write.
 pub(crate) fn read_only(tag: &str) -> PgWireError {
     with_hint(

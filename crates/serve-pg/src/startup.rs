@@ -16,6 +16,7 @@ use pgwire::api::{ClientInfo, METADATA_USER, PgWireConnectionState};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use telemetry::metric;
 use tokio::sync::Mutex;
 
 use crate::session::Session;
@@ -75,7 +76,9 @@ impl Startup {
             .unwrap_or_else(PoisonError::into_inner) = Some(plugged);
         self.connection.prove();
         tracing::info!(user = %session.user, peer = %client.socket_addr(), "postgres session opened");
-        self.connection.session.set(Arc::new(session)).ok();
+        if self.connection.session.set(Arc::new(session)).is_ok() {
+            metric::SQL_CONNECTIONS.shift([], 1.0);
+        }
         Ok(())
     }
 }
@@ -140,6 +143,7 @@ impl StartupHandler for Startup {
                     self.scram.process_scram_message(client, message, &state).await.map_err(|error| match error {
                         PgWireError::InvalidPassword(_) => {
                             let user = client.metadata().get(METADATA_USER).map_or("", String::as_str);
+                            metric::SQL_REFUSED.add([], 1);
                             tracing::warn!(user, peer = %client.socket_addr(), "postgres login refused");
                             sqlstate::fatal("28P01", format!("password authentication failed for user \"{user}\""))
                         }

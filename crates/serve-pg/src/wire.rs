@@ -12,6 +12,7 @@ use pgwire::error::{ErrorInfo, PgWireError};
 use pgwire::messages::response::{GssEncResponse, SslResponse};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage};
 use pgwire::tokio::server::{PgWireMessageServerCodec, process_error, process_message};
+use telemetry::metric;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Join, ReadHalf, SimplexStream, WriteHalf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,6 +80,14 @@ impl Connection {
     /// From here on the client may send long messages.
     pub(crate) fn prove(&self) {
         self.proven.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.session.get().is_some() {
+            metric::SQL_CONNECTIONS.shift([], -1.0);
+        }
     }
 }
 
@@ -209,6 +218,7 @@ async fn converse(
             let info = ErrorInfo::from(error);
             let fatal = info.is_fatal();
             tracing::debug!(%peer, sqlstate = %info.code, "statement failed");
+            metric::SQL_ERRORS.add([info.code.get(..2).unwrap_or("XX")], 1);
             process_error(
                 &mut line,
                 PgWireError::UserError(Box::new(info)),

@@ -13,6 +13,8 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use lake::Lake;
+use telemetry::{SPANS, Traceparent};
+use tracing::{Instrument, Span, field::Empty};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::{
@@ -70,6 +72,38 @@ impl Builder<'_> {
     async fn once(&self, computed: &mut Computed) -> Result<Option<BuildReport>> {
         let previous = publication::current(self.lake, None).await?;
         let inputs = self.inputs().await?;
+        let span = self.span(previous.as_ref(), &inputs);
+        let built = self.build(previous, inputs, computed);
+        built.instrument(span).await
+    }
+
+    /// The span of a build. One that will find nothing to do has none: there is one every few seconds.
+    fn span(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, i64>) -> Span {
+        let mut nodes = self.catalog.nodes().iter();
+        let is_served = previous.is_some_and(|it| {
+            it.inputs == *inputs
+                && nodes.all(|(table, node)| it.models.get(table) == Some(&node.fingerprint()))
+        });
+        if is_served {
+            return Span::none();
+        }
+        tracing::info_span!(
+            target: SPANS,
+            parent: None,
+            "build",
+            publication = Empty,
+            built = Empty,
+            kept = Empty,
+            failures = Empty,
+        )
+    }
+
+    async fn build(
+        &self,
+        previous: Option<Publication>,
+        inputs: BTreeMap<String, i64>,
+        computed: &mut Computed,
+    ) -> Result<Option<BuildReport>> {
         let candidates = Arc::new(Candidates::new(inputs.clone()));
         let ctx = (self.session)(Arc::clone(&candidates))?;
         let step = Step {
@@ -147,8 +181,12 @@ impl Builder<'_> {
                 }
                 (self.observe)(BuildEvent::Published { id: next.id });
                 report.published = Some(next.id);
+                Span::current().record("publication", next.id);
             }
         }
+        Span::current().record("built", report.built.len());
+        Span::current().record("kept", report.kept);
+        Span::current().record("failures", report.failures().len());
         if is_new {
             let run = Run {
                 run_id,
@@ -180,6 +218,7 @@ impl Builder<'_> {
             models: BTreeMap::new(),
             reads: BTreeMap::new(),
             checks_passed: BTreeMap::new(),
+            traceparent: Some(Traceparent::of(&Span::current()).to_string()),
         };
         for (table, node) in self.catalog.nodes() {
             let Some((outcome, version)) =

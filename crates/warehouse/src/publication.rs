@@ -35,6 +35,9 @@ pub struct Publication {
     pub reads: BTreeMap<String, BTreeMap<String, String>>,
     /// For every model, how many checks passed.
     pub checks_passed: BTreeMap<String, usize>,
+    /// The build's place in its trace, as W3C Trace Context writes it.
+    #[serde(default)]
+    pub traceparent: Option<String>,
 }
 
 /// What a build checked.

@@ -18,11 +18,12 @@ use datafusion::{
     prelude::SessionContext,
 };
 use lake::Lake;
+use telemetry::metric;
 use tokio::sync::Mutex;
 
 use crate::{
     Error, Result,
-    build::{BuildEvent, BuildReport, Builder, Candidates, Computed},
+    build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure},
     models::{Catalog, SCHEMAS},
     publication::Publication,
     session::{self, Current, EndOfPlanning, Ops, Pin, Tables, Versions},
@@ -138,7 +139,9 @@ impl Warehouse {
             session: &session,
             observe,
         };
-        let report = Box::pin(builder.run(&mut computed)).await?;
+        let report = Box::pin(builder.run(&mut computed)).await;
+        measure(report.as_ref().ok());
+        let report = report?;
         if report.is_publishable() {
             // All is published, and kept from there on.
             computed.clear();
@@ -208,6 +211,29 @@ impl Inner {
         ));
         let config = session::config(Some(self.settings.threads));
         session::open(config, Arc::clone(&self.runtime), schemas).map_err(failed)
+    }
+}
+
+/// Counts a build by what came of it; `None` is one that did not come to its end.
+fn measure(report: Option<&BuildReport>) {
+    let outcome = match report {
+        None => "broken",
+        Some(it) if it.published.is_some() => "published",
+        Some(it) if it.is_publishable() => "unchanged",
+        Some(_) => "failed",
+    };
+    metric::BUILDS.add([outcome], 1);
+    let Some(report) = report else { return };
+    let (mut checks, mut models, mut blocked) = (0.0, 0.0, 0.0);
+    for failure in report.failures() {
+        match failure {
+            Failure::Check(_) => checks += 1.0,
+            Failure::Model { .. } => models += 1.0,
+            Failure::Blocked { .. } => blocked += 1.0,
+        }
+    }
+    for (kind, count) in [("check", checks), ("model", models), ("blocked", blocked)] {
+        metric::BUILD_FAILURES.set([kind], count);
     }
 }
 

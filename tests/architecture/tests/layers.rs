@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Crates by layer, lowest first. A crate may use lower layers only, never its own.
 const LAYERS: &[&[&str]] = &[
     &["contract"],
-    &["connector-api", "spec"],
+    &["connector-api", "spec", "telemetry"],
     &["bus", "codec", "connector-testkit", "fetch", "lake"],
     &["connectors", "ingest", "landing", "simulator", "warehouse"],
     &["serve-http", "serve-pg"],
@@ -29,11 +29,15 @@ const ONLY: &[(&str, &[&str])] = &[
     ("figment", &["pejl"]),
     ("metrics-exporter-prometheus", &["serve-http"]),
     ("object_store", &["lake"]),
-    ("opentelemetry", &["pejl"]),
+    ("metrics", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry-otlp", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
     ("pgwire", &["serve-pg"]),
     ("rdkafka", &["bus"]),
     ("reqwest", &["fetch"]),
     ("rusqlite", &["bus"]),
+    ("tracing-opentelemetry", &["telemetry"]),
 ];
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use contract::Position;
 use rusqlite::Connection;
+use telemetry::metric;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::{block::Block, file::failed, store::Store};
@@ -77,6 +78,8 @@ pub(super) struct Writer {
     store: Store,
     /// Whether commits flush to disk, as last told to SQLite.
     flushing: bool,
+    /// Transactions committed in the group at hand.
+    commits: u64,
 }
 
 /// An answer held back until the group is on disk. `Some` is the reason the whole group failed.
@@ -87,6 +90,7 @@ impl Writer {
         Self {
             store,
             flushing: true,
+            commits: 0,
         }
     }
 
@@ -111,7 +115,9 @@ impl Writer {
             self.store.start_over();
         } else if self.flushing {
             self.store.publish();
+            self.measure();
         }
+        self.commits = 0;
         let reason = done.err().map(|err| err.to_string());
         for answer in answers {
             answer(reason.as_deref());
@@ -143,6 +149,19 @@ impl Writer {
         self.connection().execute_batch("commit").map_err(failed)
     }
 
+    fn measure(&self) {
+        const BYTES: &str =
+            "select page_count * page_size from pragma_page_count, pragma_page_size";
+        metric::LOG_TRANSACTIONS.add([], self.commits);
+        // A size that cannot be had is not worth an error.
+        let bytes = self
+            .connection()
+            .query_row(BYTES, [], |it| it.get::<_, i64>(0));
+        if let Ok(bytes) = bytes {
+            metric::LOG_BYTES.set([], bytes as f64);
+        }
+    }
+
     fn connection(&self) -> &Connection {
         &self.store.file.connection
     }
@@ -165,7 +184,11 @@ impl Writer {
                 blocks,
                 position,
                 reply,
-            } => answer(reply, self.store.commit(&holder, blocks, position)),
+            } => {
+                let committed = self.store.commit(&holder, blocks, position);
+                self.commits += u64::from(committed.is_ok());
+                answer(reply, committed)
+            }
             Command::Abort { holder } => {
                 if let Err(err) = self.store.forget(holder.epoch) {
                     tracing::warn!(error = %err, task = %holder.task, "aborted records stay until the next start");

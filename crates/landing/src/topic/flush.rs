@@ -1,16 +1,17 @@
 //! Committing what one topic holds back.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Instant};
 
 use arrow::{
-    array::{AsArray, BooleanArray, RecordBatch},
-    compute::filter_record_batch,
+    array::{AsArray, RecordBatch},
     datatypes::Int32Type,
 };
 use contract::{PARTITION, quarantine_raw_schema};
 use lake::{Appended, Txn};
+use telemetry::metric;
+use tracing::Instrument;
 
-use super::{Counts, Held, Shared, TopicLander, assignments};
+use super::{Counts, Shared, TopicLander, assignments, held::Held};
 use crate::{
     Error, Result, What,
     progress::{self, landing_id, refusing_id},
@@ -23,31 +24,26 @@ impl TopicLander {
         if self.held.records == 0 {
             return Ok(Counts::default());
         }
-        self.check_same_topic().await?;
-        let mut counts = Counts::default();
-        let version = loop {
-            match self.append_refused().await? {
-                Some(Appended::Committed { .. }) => {
-                    counts.quarantined += rows(&self.held.refused);
-                    self.held.refused.clear();
-                }
-                Some(Appended::Superseded { app_id, .. }) => {
-                    self.restart(&app_id).await?;
-                    continue;
-                }
-                None => {}
-            }
-            match self.append_rows().await? {
-                Some(Appended::Committed { version }) => {
-                    counts.rows += rows(&self.held.good);
-                    break Some(version);
-                }
-                Some(Appended::Superseded { app_id, .. }) => self.restart(&app_id).await?,
-                None => break None,
+        let begun = Instant::now();
+        let span = self.held.span(&self.topic.name, &self.table);
+        let (counts, version) = match self.commit().instrument(span.clone()).await {
+            Ok(committed) => committed,
+            Err(err) => {
+                telemetry::failed(&span, err.fix_by());
+                return Err(err);
             }
         };
+        span.record("rows", counts.rows);
+        span.record("quarantined", counts.quarantined);
+        let table = [self.table.as_str()];
+        metric::LANDING_COMMIT.record(table, begun.elapsed().as_secs_f64());
+        metric::LANDING_ROWS.record(table, counts.rows as f64);
+        if let Some(newest) = self.held.newest {
+            metric::LANDING_NEWEST.set(table, newest as f64 / 1000.0);
+        }
         self.let_go();
         if let Some(version) = version {
+            span.record("version", version);
             let ranges = self.ranges().await?;
             let behind = self.behind(&ranges)?;
             let Counts { rows, quarantined } = counts;
@@ -62,6 +58,34 @@ impl TopicLander {
             self.tell(counts, What::Flushed { version, behind });
         }
         Ok(counts)
+    }
+
+    /// The commits themselves; the table's version that holds the rows, where there were any to move on with.
+    async fn commit(&mut self) -> Result<(Counts, Option<i64>)> {
+        self.check_same_topic().await?;
+        let mut counts = Counts::default();
+        loop {
+            match self.append_refused().await? {
+                Some(Appended::Committed { .. }) => {
+                    counts.quarantined += rows(&self.held.refused);
+                    self.held.refused.iter().for_each(measure_refused);
+                    self.held.refused.clear();
+                }
+                Some(Appended::Superseded { app_id, .. }) => {
+                    self.restart(&app_id).await?;
+                    continue;
+                }
+                None => {}
+            }
+            match self.append_rows().await? {
+                Some(Appended::Committed { version }) => {
+                    counts.rows += rows(&self.held.good);
+                    return Ok((counts, Some(version)));
+                }
+                Some(Appended::Superseded { app_id, .. }) => self.restart(&app_id).await?,
+                None => return Ok((counts, None)),
+            }
+        }
     }
 
     /// What was read may be of a topic that has the name and not the id: its offsets would be
@@ -166,6 +190,7 @@ impl TopicLander {
             partition,
             "superseded by another lander"
         );
+        metric::LANDING_SUPERSEDED.add([&self.topic.name], 1);
         self.tell(Counts::default(), What::Superseded { partition });
         let mut next = self.next()?;
         self.held.drop_partition(&self.topic.name, partition)?;
@@ -198,25 +223,17 @@ impl TopicLander {
     }
 }
 
-impl Held {
-    fn drop_partition(&mut self, topic: &str, partition: i32) -> Result<()> {
-        for batches in [&mut self.good, &mut self.refused] {
-            for batch in batches.iter_mut() {
-                let partitions = batch[PARTITION].as_primitive::<Int32Type>();
-                let keep: BooleanArray = partitions
-                    .values()
-                    .iter()
-                    .map(|it| Some(*it != partition))
-                    .collect();
-                *batch =
-                    filter_record_batch(batch, &keep).map_err(|err| Error::rows(topic, err))?;
-            }
-            batches.retain(|batch| batch.num_rows() > 0);
-        }
-        Ok(())
-    }
-}
-
 fn rows(batches: &[RecordBatch]) -> u64 {
     batches.iter().map(|batch| batch.num_rows() as u64).sum()
+}
+
+/// Counts refused records by the entity they are of and the rule they break.
+fn measure_refused(batch: &RecordBatch) {
+    let text = |name: &str| batch.column_by_name(name)?.as_string_opt::<i32>();
+    if let (Some(entities), Some(rules)) = (text("entity"), text("rule")) {
+        for (entity, rule) in entities.iter().zip(rules) {
+            let labels = [entity.unwrap_or_default(), rule.unwrap_or_default()];
+            metric::LANDING_REJECTED.add(labels, 1);
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Serving> {
     let http = &settings.http;
     let parts = Parts {
-        metrics: Metrics::start()?,
+        metrics: Metrics::start(env!("CARGO_PKG_VERSION"))?,
         readiness: readiness.clone(),
         control,
         token: http.token.as_ref().map(|it| Token::new(&it.0)),

@@ -16,15 +16,11 @@ mod tidy;
 mod up;
 mod verify;
 
-use crate::{
-    args::{Args, Command},
-    settings,
-};
+use crate::{args::Command, settings::Settings};
 
-/// Does what `args` ask for; the number is the exit code.
-pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
-    let settings = settings::load(&args)?;
-    match args.command {
+/// Does what is asked for; the number is the exit code.
+pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<u8> {
+    match command {
         Command::Demo {
             municipalities,
             years,

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use arrow::datatypes::SchemaRef;
@@ -15,6 +16,8 @@ use datafusion::{
     prelude::{DataFrame, SessionContext},
 };
 use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use telemetry::{SPANS, metric};
+use tracing::{Instrument, field::Empty};
 
 use super::{BuildEvent, Builder, Candidates};
 use crate::{
@@ -146,18 +149,21 @@ impl Step<'_> {
         (self.builder.observe)(BuildEvent::Building {
             model: table.clone(),
         });
-        let made = match self.write(node, &table).await {
-            Ok((version, rows)) => {
-                self.candidates.set(&table, version);
-                checks::rows(&self.ctx, node)
-                    .await
-                    .map(|checks| (version, rows, checks))
-            }
-            Err(err) => Err(err),
-        };
+        let begun = Instant::now();
+        let span = tracing::info_span!(
+            target: SPANS,
+            "model",
+            model = table,
+            rows = Empty,
+            failed_checks = Empty,
+        );
+        let made = self.make(node, &table).instrument(span.clone()).await;
+        metric::BUILD_MODEL.record([&table], begun.elapsed().as_secs_f64());
         match made {
             Ok((version, rows, checks)) => {
                 let failed = checks.iter().filter(|it| !it.passed()).count();
+                span.record("rows", rows);
+                span.record("failed_checks", failed);
                 (self.builder.observe)(BuildEvent::Built {
                     model: table,
                     rows,
@@ -177,6 +183,7 @@ impl Step<'_> {
             }
             Err(Error::Lake(err)) if err.is_retryable() => Err(Error::Lake(err)),
             Err(err) => {
+                telemetry::failed(&span, err.fix_by());
                 (self.builder.observe)(BuildEvent::Failed { model: table });
                 let reason = match err {
                     // An error of the query comes back from writing its rows; the table is known here.
@@ -187,6 +194,14 @@ impl Step<'_> {
                 Ok(Outcome::Failed(contract::scrub(&reason).into_owned()))
             }
         }
+    }
+
+    /// Computes and checks a model: its new version, how many rows it has, and what came of the checks.
+    async fn make(&self, node: &Node, table: &str) -> Result<(i64, u64, Vec<CheckResult>)> {
+        let (version, rows) = self.write(node, table).await?;
+        self.candidates.set(table, version);
+        let checks = checks::rows(&self.ctx, node).await?;
+        Ok((version, rows, checks))
     }
 
     /// The published version, where nothing it came from has changed.

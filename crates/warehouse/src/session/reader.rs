@@ -11,6 +11,8 @@ use datafusion::{
     optimizer::analyzer::AnalyzerRule,
 };
 use lake::Lake;
+use telemetry::{Traceparent, metric};
+use tracing::Span;
 
 use super::tables::{At, Versions, landed, landed_names};
 use crate::publication::{self, Publication};
@@ -36,6 +38,10 @@ impl Current {
     pub(crate) async fn look(&self, lake: &Lake) -> crate::Result<Option<Arc<Publication>>> {
         let known = self.seen().map(|it| it.as_ref().clone());
         let found = publication::current(lake, known).await?.map(Arc::new);
+        if let Some(publication) = &found {
+            metric::PUBLICATION.set([], publication.id as f64);
+            metric::PUBLICATION_TIME.set([], publication.at.timestamp() as f64);
+        }
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         let newest = |it: &Option<Arc<Publication>>| it.as_ref().map_or(0, |it| it.id);
         if newest(&found) >= newest(&seen) {
@@ -79,6 +85,9 @@ impl Pin {
             return Ok(Some(held));
         }
         let found = self.current.look(&self.lake).await?;
+        if let Some(publication) = &found {
+            name_in_span(publication);
+        }
         self.set(found.as_ref().map(|it| (Instant::now(), Arc::clone(it))));
         Ok(found)
     }
@@ -110,6 +119,16 @@ impl Versions for Pin {
             self.set(None);
         }
         Ok(version.map(At::Version))
+    }
+}
+
+/// Says in the span of a query what it reads, and where that was built.
+fn name_in_span(publication: &Publication) {
+    let span = Span::current();
+    span.record("publication", publication.id);
+    let build = publication.traceparent.as_deref();
+    if let Some(build) = build.and_then(Traceparent::parse) {
+        build.link_from(&span);
     }
 }
 

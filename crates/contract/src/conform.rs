@@ -7,6 +7,8 @@ use arrow::{
     compute::filter,
 };
 
+use serde::Serialize;
+
 use crate::{Entity, Field, Pii, convert, rules, scrub};
 
 /// The longest value a violation repeats, in characters.
@@ -24,9 +26,10 @@ pub struct Coerced {
 }
 
 /// One broken rule in one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// The row in the input.
+    #[serde(skip)]
     pub row: usize,
     /// The column.
     pub field: String,

@@ -88,4 +88,13 @@ impl PseudonymKey {
         let mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_length| refused())?;
         Ok(Self(mac))
     }
+
+    /// Tells this key from others and gives nothing of it away: eight hexadecimal characters.
+    pub fn fingerprint(&self) -> String {
+        let mut mac = self.0.clone();
+        mac.update(b"pejl pseudonym key");
+        let mut print = hex::encode(mac.finalize().into_bytes());
+        print.truncate(8);
+        print
+    }
 }

@@ -12,6 +12,7 @@ mod quarantine;
 mod reference;
 mod rules;
 mod scrub;
+mod stand_in;
 mod text;
 
 use std::fmt;
@@ -27,9 +28,13 @@ pub use coordinates::{
 };
 pub use cpr::{Cpr, PseudonymKey};
 pub use entity::{Entity, entities, entity};
-pub use quarantine::{QUARANTINE_TOPIC, quarantine_raw_schema, quarantine_schema};
+pub use quarantine::{
+    Action, MARK_TOPIC, Mark, QUARANTINE_TOPIC, QuarantineId, mark_raw_schema, mark_schema,
+    quarantine_raw_schema, quarantine_schema,
+};
 pub use reference::{CodeList, code_list, code_lists};
 pub use scrub::scrub;
+pub use stand_in::{is_of_another_key, pseudonym_in, stand_in};
 
 /// Who can fix an error. It decides what is tried again and what the message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,6 +82,11 @@ pub enum ContractError {
         /// Its length in bytes.
         found: usize,
     },
+    /// A text that names no refused record.
+    #[error(
+        "`{0}` names no row set aside; names look like `quarantine-0-17`, see `pejl quarantine list`"
+    )]
+    QuarantineId(String),
 }
 
 impl ContractError {
@@ -84,7 +94,7 @@ impl ContractError {
     pub fn fix_by(&self) -> FixBy {
         match self {
             Self::Key { .. } => FixBy::Record,
-            Self::Secret { .. } => FixBy::Settings,
+            Self::Secret { .. } | Self::QuarantineId(_) => FixBy::Settings,
         }
     }
 }

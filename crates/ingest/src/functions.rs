@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, AsArray, StringArray},
     datatypes::DataType,
 };
-use contract::{Cpr, PseudonymKey};
+use contract::{Cpr, PseudonymKey, pseudonym_in};
 use datafusion::{
     error::Result,
     logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf},
@@ -24,11 +24,16 @@ pub(crate) const PSEUDONYM: &str = "pseudonym";
 ///
 /// The Danish ones leave text they do not understand as it is, so that the contract check can
 /// quote what the provider really wrote.
-pub(crate) fn register(ctx: &SessionContext, key: Option<&PseudonymKey>) {
+///
+/// In rows that were set aside, and only there, `pseudonym` also reads the stand-ins that a worker left for CPR numbers.
+pub(crate) fn register(ctx: &SessionContext, key: Option<&PseudonymKey>, set_aside: bool) {
     if let Some(key) = key {
         let key = key.clone();
         ctx.register_udf(text_function(PSEUDONYM, move |text| {
-            Cpr::parse(text).map(|cpr| Cow::Owned(cpr.pseudonym(&key)))
+            match pseudonym_in(text, &key) {
+                Some(pseudonym) if set_aside => Some(Cow::Borrowed(pseudonym)),
+                _ => Cpr::parse(text).map(|cpr| Cow::Owned(cpr.pseudonym(&key))),
+            }
         }));
     }
     ctx.register_udf(text_function("danish_date", |text| Some(danish_date(text))));

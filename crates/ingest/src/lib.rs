@@ -11,6 +11,7 @@ mod order;
 mod pause;
 mod preview;
 mod record;
+mod remap;
 mod supervisor;
 mod task;
 mod transaction;
@@ -36,6 +37,7 @@ pub use boards::{Pipelines, ReadPipelines};
 pub use control::{Control, Status};
 pub use order::{Order, Report, State, Trouble};
 pub use preview::{Preview, preview};
+pub use remap::{Remapped, SetAsideRow};
 pub use supervisor::Observer;
 
 /// Reads sources into the log.
@@ -160,7 +162,8 @@ impl Ingest {
     ) -> Result<ReadReport> {
         let begun = Instant::now();
         let entry = find_connector(self.connectors, pipeline)?;
-        let mut mapping = Mapping::new(pipeline, self.key.as_ref())?;
+        let key = self.key.as_ref();
+        let mut mapping = Mapping::new(pipeline, key)?;
         let producer = self.log.producer(&pipeline.name).await?;
         if let Some(Claim { membership, slot }) = claim
             && !membership.confirm(*slot).await?
@@ -169,8 +172,8 @@ impl Ingest {
         }
         let position = stored_position(&self.log, &pipeline.name).await?;
         let mut source = (entry.open)(pipeline.settings.clone(), position).await?;
-        let mut open =
-            Transaction::new(&self.log, producer, pipeline, self.partitions, round).await?;
+        let open = Transaction::new(&self.log, producer, pipeline, key, self.partitions, round);
+        let mut open = open.await?;
         let mut report = ReadReport {
             source: pipeline.name.clone(),
             trace_id: round.trace_id(),

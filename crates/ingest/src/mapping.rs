@@ -26,7 +26,7 @@ use crate::{Error, Result, functions};
 
 /// Source columns every mapping may use beside the source's own: when the row was read (UTC,
 /// RFC 3339), and where it came from.
-const READ_AT: &str = "_read_at";
+pub(crate) const READ_AT: &str = "_read_at";
 const ORIGIN: &str = "_origin";
 
 /// The compiled `select` of one pipeline.
@@ -59,11 +59,20 @@ pub(crate) struct Mapped {
 
 impl Mapping {
     pub(crate) fn new(pipeline: &Pipeline, key: Option<&PseudonymKey>) -> Result<Self> {
+        Self::over(pipeline, key, false)
+    }
+
+    /// For rows that were set aside, with stand-ins in the place of CPR numbers.
+    pub(crate) fn of_set_aside(pipeline: &Pipeline, key: Option<&PseudonymKey>) -> Result<Self> {
+        Self::over(pipeline, key, true)
+    }
+
+    fn over(pipeline: &Pipeline, key: Option<&PseudonymKey>, set_aside: bool) -> Result<Self> {
         let mut config = SessionConfig::new().with_target_partitions(1);
         // Source systems mix cases; a column is named as the source names it, quoted or not.
         config.options_mut().sql_parser.enable_ident_normalization = false;
         let ctx = SessionContext::new_with_config(config);
-        functions::register(&ctx, key);
+        functions::register(&ctx, key, set_aside);
         let wants_key = pipeline
             .select
             .values()
@@ -221,13 +230,7 @@ impl Mapping {
                     good.push(batch);
                     sources.push(row);
                 }
-                Err((field, err)) => failures.push(Violation {
-                    row,
-                    field,
-                    rule: "mapping",
-                    value: None,
-                    message: contract::scrub(&plain(&err)).into_owned(),
-                }),
+                Err((field, err)) => failures.push(self.failure(row, field, &err)),
             }
         }
         let batch = match good.first() {
@@ -236,6 +239,28 @@ impl Mapping {
             Some(first) => concat_by_column(&first.schema(), &good)?,
         };
         Ok((batch, Some(sources), failures))
+    }
+
+    /// The engine quotes values; where they may not be shown, neither is what it says.
+    fn failure(&self, row: usize, field: String, err: &DataFusionError) -> Violation {
+        let personal = self
+            .pipeline
+            .entity
+            .field(&field)
+            .is_none_or(|it| matches!(it.pii, Pii::Pseudonym | Pii::FreeText));
+        let sql = self.pipeline.select.get(&field).map_or("", String::as_str);
+        let said = if personal {
+            "(what it says is not shown: it may hold personal data)".into()
+        } else {
+            contract::scrub(&plain(err)).into_owned()
+        };
+        Violation {
+            row,
+            message: format!("{field}: `{sql}` cannot be computed from this row: {said}"),
+            field,
+            rule: "mapping",
+            value: None,
+        }
     }
 
     fn with_municipality(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -354,6 +379,10 @@ fn keep(
 fn with_origin(rows: &RecordBatch, origins: &[String]) -> Result<RecordBatch> {
     let origins: StringArray = origins.iter().map(Some).collect();
     let rows = append(rows, ORIGIN, Arc::new(origins))?;
+    if rows.column_by_name(READ_AT).is_some() {
+        // Read once before, and set aside then.
+        return Ok(rows);
+    }
     let read_at = Utc::now().to_rfc3339();
     let read_at: StringArray = (0..rows.num_rows())
         .map(|_| Some(read_at.as_str()))

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use bus::Record;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use contract::{Entity, Violation, header};
+use contract::{Entity, PseudonymKey, Violation, header, stand_in};
 use serde_json::{Map, Value, json};
 use telemetry::Traceparent;
 
@@ -119,6 +119,7 @@ impl SetAside<'_> {
             .iter()
             .map(|it| it.message.as_str())
             .collect();
+        let violations = serde_json::to_string(self.violations).ok();
         let value = json!({
             "entity": self.entity,
             "municipality_code": self.municipality_code,
@@ -126,6 +127,7 @@ impl SetAside<'_> {
             "rule": first.map(|it| it.rule),
             "value": first.and_then(|it| it.value.as_deref()),
             "reason": reasons.join("; "),
+            "violations": violations,
             "origin": self.origin,
             "raw": self.raw,
             "source": stamp.text(&stamp.source),
@@ -138,8 +140,13 @@ impl SetAside<'_> {
     }
 }
 
-/// A source row as JSON: columns in `secret` blotted out, CPR-shaped text in the others too.
-pub(crate) fn raw_row(rows: &RecordBatch, row: usize, secret: &BTreeSet<String>) -> String {
+/// A source row as JSON: CPR numbers replaced by stand-ins, and columns in `secret` never as they are.
+pub(crate) fn raw_row(
+    rows: &RecordBatch,
+    row: usize,
+    secret: &BTreeSet<String>,
+    key: Option<&PseudonymKey>,
+) -> String {
     let mut fields = Map::new();
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
         let text = column
@@ -148,8 +155,9 @@ pub(crate) fn raw_row(rows: &RecordBatch, row: usize, secret: &BTreeSet<String>)
             .map(|it| it.value(row));
         let value = match text {
             None => Value::Null,
-            Some(_) if secret.contains(field.name()) => Value::from("[cpr]"),
-            Some(text) => Value::from(contract::scrub(text).into_owned()),
+            Some(text) => {
+                Value::from(stand_in(text, key, secret.contains(field.name())).into_owned())
+            }
         };
         fields.insert(field.name().clone(), value);
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use bus::{Producer, SharedLog};
 use chrono::{SecondsFormat, Utc};
 use connector_api::{Batch, Delivery};
-use contract::{Position, QUARANTINE_TOPIC, Violation};
+use contract::{Position, PseudonymKey, QUARANTINE_TOPIC, Violation};
 use spec::Pipeline;
 use telemetry::{SPANS, Traceparent, metric};
 use tracing::{Span, field::Empty};
@@ -22,6 +22,7 @@ const UNREADABLE: &str = "unreadable";
 pub(crate) struct Transaction<'a> {
     producer: Box<dyn Producer>,
     pipeline: &'a Pipeline,
+    key: Option<&'a PseudonymKey>,
     stamp: Stamp,
     /// The read it is part of.
     round: Traceparent,
@@ -46,6 +47,7 @@ impl<'a> Transaction<'a> {
         log: &SharedLog,
         producer: Box<dyn Producer>,
         pipeline: &'a Pipeline,
+        key: Option<&'a PseudonymKey>,
         partitions: i32,
         round: Traceparent,
     ) -> Result<Self> {
@@ -57,6 +59,7 @@ impl<'a> Transaction<'a> {
         Ok(Self {
             producer,
             pipeline,
+            key,
             stamp: Stamp::new(&pipeline.name, round, Utc::now()),
             round,
             counts: Counts::default(),
@@ -114,7 +117,7 @@ impl<'a> Transaction<'a> {
                 entity: &entity.name,
                 municipality_code: self.pipeline.municipality_code,
                 origin: batch.origins.get(*row).map_or("", String::as_str),
-                raw: raw_row(&batch.rows, *row, &mapped.secret),
+                raw: raw_row(&batch.rows, *row, &mapped.secret, self.key),
                 violations,
             };
             aside.push(set_aside.into_record(&self.stamp));

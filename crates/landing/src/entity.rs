@@ -203,6 +203,7 @@ impl EntityReader {
         let mut refusal = Refusal::here(&self.entity.name, record, rule, reasons.join("; "));
         refusal.field = violations.first().map(|it| it.field.clone());
         refusal.value = violations.first().and_then(|it| it.value.clone());
+        refusal.violations = serde_json::to_string(violations).ok();
         refusal.raw = as_json(&batch.slice(row, 1));
         refusal.municipality_code = batch
             .column_by_name("municipality_code")

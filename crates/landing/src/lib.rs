@@ -5,12 +5,14 @@
 //! neither. Records that break their contract go to `raw.quarantine`, in a commit of its own that
 //! comes first; what of it is there already is read back before a partition is read again.
 
+mod again;
 mod audit;
 mod backlog;
 mod coordinates;
 mod entity;
 mod error;
 mod lander;
+mod mark;
 mod observe;
 mod offsets;
 mod progress;
@@ -24,6 +26,7 @@ mod share;
 mod topic;
 mod upkeep;
 
+pub use again::{Judged, judge, row_topic, unlanded};
 pub use audit::{Audit, DeliveryAudit, PartitionAudit, Stranger, verify};
 pub use error::{Error, Result};
 pub use lander::Lander;

@@ -2,10 +2,14 @@
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bus::Delivered;
-use contract::{Entity, QUARANTINE_TOPIC};
+use contract::{Entity, MARK_TOPIC, QUARANTINE_TOPIC};
 
 use crate::{
-    Result, entity::EntityReader, quarantine::QuarantineReader, refused::QUARANTINE_TABLE,
+    Result,
+    entity::EntityReader,
+    mark::{MARK_TABLE, MarkReader},
+    quarantine::QuarantineReader,
+    refused::QUARANTINE_TABLE,
 };
 
 /// What records became.
@@ -24,6 +28,7 @@ pub(crate) struct Rows {
 pub(crate) enum Reader {
     Entity(Box<EntityReader>),
     Quarantine(QuarantineReader),
+    Mark(MarkReader),
 }
 
 impl Reader {
@@ -31,6 +36,9 @@ impl Reader {
     pub(crate) fn of(topic: &str) -> Result<Option<Self>> {
         if topic == QUARANTINE_TOPIC {
             return Ok(Some(Self::Quarantine(QuarantineReader::new())));
+        }
+        if topic == MARK_TOPIC {
+            return Ok(Some(Self::Mark(MarkReader::new())));
         }
         let reader = entity_of(topic).map(EntityReader::new).transpose()?;
         Ok(reader.map(|reader| Self::Entity(Box::new(reader))))
@@ -41,6 +49,7 @@ impl Reader {
         match self {
             Self::Entity(reader) => reader.entity().raw_table(),
             Self::Quarantine(_) => QUARANTINE_TABLE.to_owned(),
+            Self::Mark(_) => MARK_TABLE.to_owned(),
         }
     }
 
@@ -48,6 +57,7 @@ impl Reader {
         match self {
             Self::Entity(reader) => reader.schema(),
             Self::Quarantine(reader) => reader.schema(),
+            Self::Mark(reader) => reader.schema(),
         }
     }
 
@@ -55,6 +65,7 @@ impl Reader {
         match self {
             Self::Entity(reader) => reader.read(topic, records),
             Self::Quarantine(reader) => reader.read(topic, records),
+            Self::Mark(reader) => reader.read(topic, records),
         }
     }
 }
@@ -63,6 +74,9 @@ impl Reader {
 pub(crate) fn table_of(topic: &str) -> Option<String> {
     if topic == QUARANTINE_TOPIC {
         return Some(QUARANTINE_TABLE.to_owned());
+    }
+    if topic == MARK_TOPIC {
+        return Some(MARK_TABLE.to_owned());
     }
     entity_of(topic).map(Entity::raw_table)
 }

@@ -28,6 +28,9 @@ pub(crate) struct Refusal {
     pub(crate) rule: String,
     pub(crate) value: Option<String>,
     pub(crate) reason: String,
+    /// Left out by workers of before there was such a field.
+    #[serde(default)]
+    pub(crate) violations: Option<String>,
     pub(crate) origin: String,
     pub(crate) raw: String,
     pub(crate) source: String,
@@ -48,6 +51,7 @@ impl Refusal {
             rule: rule.to_owned(),
             value: None,
             reason,
+            violations: None,
             origin: header(header::ORIGIN),
             raw: shown(record.record.value.as_deref().unwrap_or_default()),
             source: header(header::SOURCE),
@@ -78,6 +82,7 @@ pub(crate) fn batch(
         text(&|it| Some(&it.rule)),
         text(&|it| it.value.as_deref()),
         text(&|it| Some(&it.reason)),
+        text(&|it| it.violations.as_deref()),
         text(&|it| Some(&it.origin)),
         text(&|it| Some(&it.raw)),
         text(&|it| Some(&it.source)),

@@ -14,7 +14,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use sha2::{Digest, Sha256};
 use spec::{Definition, Mistake, Model, parse_definitions, parse_model};
 
-use crate::{Error, Result, functions, reference};
+use crate::{Error, Result, functions, reference, session};
 
 pub use storable::storable;
 
@@ -278,7 +278,7 @@ impl std::fmt::Display for Node {
 /// Whether a table is there without being built: landed records, code lists.
 pub(crate) fn is_given(table: &str) -> bool {
     match table.split_once('.') {
-        Some(("raw", name)) => name == "quarantine" || contract::entity(name).is_some(),
+        Some(("raw", _)) => session::landed(table).is_some(),
         Some(("ref", name)) => reference::is_table(name),
         _ => false,
     }

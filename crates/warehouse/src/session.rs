@@ -1,6 +1,7 @@
 //! Sessions: one catalog, five schemas, functions registered, nothing to change.
 
 mod ops;
+mod quarantine;
 mod reader;
 mod tables;
 

@@ -11,7 +11,8 @@ const LAYERS: &[&[&str]] = &[
     &["connector-api", "spec", "telemetry"],
     &["bus", "codec", "connector-testkit", "fetch", "lake"],
     &["connectors", "ingest", "landing", "simulator", "warehouse"],
-    &["serve-http", "serve-pg"],
+    &["quarantine", "serve-pg"],
+    &["serve-http"],
     &["pejl"],
 ];
 
@@ -22,7 +23,15 @@ const ONLY: &[(&str, &[&str])] = &[
     ("connectors", &["pejl"]),
     (
         "datafusion",
-        &["ingest", "lake", "landing", "pejl", "serve-pg", "warehouse"],
+        &[
+            "ingest",
+            "lake",
+            "landing",
+            "pejl",
+            "quarantine",
+            "serve-pg",
+            "warehouse",
+        ],
     ),
     ("datafusion-postgres", &["serve-pg"]),
     ("deltalake", &["lake"]),

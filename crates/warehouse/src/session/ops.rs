@@ -17,7 +17,7 @@ use datafusion::{
 use lake::Lake;
 use serde::Serialize;
 
-use super::tables::outside;
+use super::{quarantine, tables::outside};
 use crate::{models::Catalog, publication};
 
 /// How far back `ops` looks: publications and builds.
@@ -32,7 +32,7 @@ pub(crate) struct Ops {
     pub(crate) catalog: Arc<Catalog>,
 }
 
-const TABLES: [&str; 3] = ["column_doc", "publication", "quality_check"];
+const TABLES: [&str; 4] = ["column_doc", "publication", "quality_check", "quarantine"];
 
 #[async_trait]
 impl SchemaProvider for Ops {
@@ -49,6 +49,7 @@ impl SchemaProvider for Ops {
             "column_doc" => column_docs(&self.catalog)?,
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,
+            "quarantine" => return Ok(Some(quarantine::view(&self.lake).await?)),
             _ => return Ok(None),
         };
         Ok(Some(Arc::new(MemTable::try_new(

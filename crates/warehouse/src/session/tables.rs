@@ -31,10 +31,11 @@ pub(crate) enum At {
     Empty(SchemaRef),
 }
 
-/// The landed tables: one for every entity, and the quarantine.
+/// The landed tables: one for every entity, the quarantine, and what was done about its rows.
 pub(crate) fn landed_names() -> Vec<String> {
     let entities = contract::entities().iter().map(|it| it.name.clone());
-    let mut names: Vec<String> = entities.chain(["quarantine".to_owned()]).collect();
+    let others = ["quarantine", "quarantine_mark"].map(str::to_owned);
+    let mut names: Vec<String> = entities.chain(others).collect();
     names.sort();
     names
 }
@@ -43,6 +44,7 @@ pub(crate) fn landed_names() -> Vec<String> {
 pub(crate) fn landed(table: &str) -> Option<SchemaRef> {
     match table.strip_prefix("raw.")? {
         "quarantine" => Some(contract::quarantine_raw_schema()),
+        "quarantine_mark" => Some(contract::mark_raw_schema()),
         name => contract::entity(name).map(contract::raw_schema),
     }
 }

@@ -139,6 +139,9 @@ pub(crate) enum Command {
     /// What sources do, and steering them: pause, resume, restart, positions.
     #[command(subcommand)]
     Source(Source),
+    /// Rows that were set aside: seen, retried once their mapping is mended, discarded.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Shows and checks the contract.
     #[command(subcommand)]
     Schema(Schema),
@@ -201,6 +204,117 @@ pub(crate) enum Source {
         #[arg(long, conflicts_with = "set")]
         clear: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// Rows, the newest first, with what was wrong and where they came from.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Open rows, closed ones, or all.
+        #[arg(long, value_enum, default_value_t = RowState::Open)]
+        state: RowState,
+        /// Count alike rows instead of listing them.
+        #[arg(long)]
+        group: bool,
+        /// At most so many rows.
+        #[arg(long, default_value_t = 50, value_name = "ROWS")]
+        limit: usize,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Everything known of one row, as JSON: all that was wrong, what was kept of it, what was done about it.
+    Show {
+        /// The row, such as quarantine-0-17.
+        id: String,
+    },
+    /// Tries rows again with the pipeline files as they are now. A row that passes lands once, however often this is run or killed;
+    /// one that would undo a newer version is closed as superseded. Exit code 1 when a row is still bad.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// All open rows.
+        #[arg(long)]
+        all: bool,
+        /// Say what would come of each row, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Who asks for it [default: the user of the system, else the name of this process].
+        #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
+        by: Option<String>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Closes rows for good that nobody wants.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        /// All open rows.
+        #[arg(long)]
+        all: bool,
+        /// Why: kept with the row.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        /// Who discards them [default: the user of the system, else the name of this process].
+        #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
+        by: Option<String>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+/// Which rows: those that answer to all that is given.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// These rows, such as quarantine-0-17.
+    #[arg(value_name = "ROW")]
+    pub(crate) rows: Vec<String>,
+    /// Rows of this source.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Rows of this entity.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) entity: Option<String>,
+    /// Rows that broke this rule: type, required, code_list, mapping, unreadable, …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+    /// Rows in which this field was wrong.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+    /// Rows with this text in their reason.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Rows set aside on this day, at this moment, or later.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<String>,
+    /// Rows set aside before.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<String>,
+}
+
+/// What was done about rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowState {
+    /// Nothing yet.
+    Open,
+    /// Retried, superseded, filtered or discarded.
+    Closed,
+    /// Either.
+    All,
+}
+
+impl From<RowState> for quarantine::State {
+    fn from(state: RowState) -> Self {
+        match state {
+            RowState::Open => Self::Open,
+            RowState::Closed => Self::Closed,
+            RowState::All => Self::All,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use contract::PseudonymKey;
 use ingest::{Ingest, Pipelines, ReadPipelines};
 use lake::Lake;
 use landing::{Lander, LandingSettings, Pinned, Upkeep};
+use quarantine::Settle;
 use spec::{Pipeline, parse_pipeline};
 use warehouse::{Warehouse, WarehouseSettings};
 
@@ -130,6 +131,23 @@ pub(crate) fn ingest(settings: &Settings, log: &SharedLog) -> anyhow::Result<Ing
         pseudonym_key(settings)?,
         settings.log.partitions,
     ))
+}
+
+/// Settles rows that were set aside, by the pipeline files as they are when it does.
+pub(crate) fn settle(
+    settings: &Settings,
+    log: &SharedLog,
+    lake: &Lake,
+    warehouse: &Warehouse,
+) -> anyhow::Result<Settle> {
+    Ok(Settle {
+        log: Arc::clone(log),
+        lake: lake.clone(),
+        warehouse: warehouse.clone(),
+        ingest: ingest(settings, log)?,
+        pipelines: read_pipelines(settings),
+        partitions: settings.log.partitions,
+    })
 }
 
 /// The key for pseudonyms, if one is set.

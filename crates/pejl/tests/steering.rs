@@ -9,54 +9,16 @@
 
 mod stage;
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use stage::{Stage, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A `pejl up` and the address of its HTTP server.
-struct Up {
-    child: Child,
-    address: String,
-}
-
-impl Up {
-    fn start(stage: &Stage) -> Self {
-        let mut child = stage
-            .command(&["up"])
-            .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
-            .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
-            .env("PEJL_HTTP__TOKEN", "open sesame")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| Some(line.unwrap().split_once("metrics on http://")?.1.to_owned()))
-            .unwrap();
-        // Read on, or the pipe fills.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 #[test]
 fn sources_are_steered_through_the_process_that_holds_the_log() {
     let stage = Stage::canonical(10);
-    let up = Up::start(&stage);
+    let up = stage.up(&[("PEJL_HTTP__TOKEN", "open sesame")]);
     let source = |arguments: &[&str], token: &str| {
         let mut command = stage.command(&["source"]);
         let out = command

@@ -15,4 +15,4 @@ mod settle;
 pub use error::{Error, Result};
 pub use filter::{Filter, State};
 pub use rows::{Group, Row, groups, list, show};
-pub use settle::{Done, Outcome, Pipelines, Settle};
+pub use settle::{Done, Outcome, Settle};

@@ -1,13 +1,13 @@
 //! Doing something about rows: retrying and discarding, each row once.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::HashSet, fmt};
 
 use bus::{Producer, SharedLog};
 use chrono::Utc;
 use contract::{Action, Entity, MARK_TOPIC};
-use datafusion::prelude::ident;
+use datafusion::{execution::SendableRecordBatchStream, prelude::ident};
 use futures::StreamExt;
-use ingest::Ingest;
+use ingest::{Ingest, Pipelines, ReadPipelines};
 use lake::Lake;
 use serde::{Deserialize, Serialize};
 use spec::Pipeline;
@@ -24,9 +24,6 @@ use crate::{
 /// Rows in one transaction.
 const AT_ONCE: usize = 500;
 
-/// A source's pipeline as its file has it now, by name; the error says what is wrong with the file.
-pub type Pipelines = Arc<dyn Fn(&str) -> Result<Pipeline, String> + Send + Sync>;
-
 /// Does something about rows that were set aside.
 #[derive(Clone)]
 pub struct Settle {
@@ -39,7 +36,7 @@ pub struct Settle {
     /// Maps again.
     pub ingest: Ingest,
     /// By the pipelines as they are now.
-    pub pipelines: Pipelines,
+    pub pipelines: ReadPipelines,
     /// Partitions of the topic of marks, if it is to be made.
     pub partitions: i32,
 }
@@ -91,19 +88,21 @@ impl Settle {
         observe: &(dyn Fn(&[Outcome]) + Send + Sync),
     ) -> Result<()> {
         let marker = self.marker(by, None);
+        let pipelines = (self.pipelines)().map_err(Error::Asked)?;
         for source in self.sources(filter).await? {
-            let pipeline = (self.pipelines)(&source);
             let hand = self.hand(&source, dry_run).await?;
             let mut retrying = Retrying {
                 settle: self,
-                pipeline,
+                pipeline: pipeline_of(&pipelines, &source),
                 marker: &marker,
                 sent: LatestVersions::default(),
                 hand,
                 observe,
             };
-            self.each(filter, &source, async |rows| retrying.chunk(&rows).await)
-                .await?;
+            let mut chunks = self.open_rows(filter, &source).await?;
+            while let Some(rows) = chunks.next().await? {
+                retrying.chunk(rows).await?;
+            }
         }
         Ok(())
     }
@@ -127,18 +126,15 @@ impl Settle {
         let marker = self.marker(by, Some(note));
         for source in self.sources(filter).await? {
             let mut hand = self.hand(&source, false).await?;
-            self.each(filter, &source, async |rows: Vec<Row>| {
+            let mut chunks = self.open_rows(filter, &source).await?;
+            while let Some(rows) = chunks.next().await? {
                 let rows = hand.unmarked(rows);
-                let mut records = Vec::new();
-                for row in &rows {
-                    records.push(marker.mark(row, Action::Discarded)?);
-                }
-                hand.commit(Vec::new(), records).await?;
-                let told = rows.iter().map(|row| outcome(row, Done::Discarded, ""));
+                let marks = rows.iter().map(|it| marker.mark(it, Action::Discarded));
+                hand.commit(Vec::new(), marks.collect::<Result<_>>()?)
+                    .await?;
+                let told = rows.iter().map(|it| outcome(it, Done::Discarded, ""));
                 observe(&told.collect::<Vec<_>>());
-                Ok(())
-            })
-            .await?;
+            }
         }
         Ok(())
     }
@@ -173,13 +169,8 @@ impl Settle {
         Ok(Hand { producer, marked })
     }
 
-    /// Open rows of one source in the order they were set aside, some hundreds at a time.
-    async fn each(
-        &self,
-        filter: &Filter,
-        source: &str,
-        mut chunk: impl AsyncFnMut(Vec<Row>) -> Result<()>,
-    ) -> Result<()> {
+    /// Open rows of one source in the order they were set aside.
+    async fn open_rows(&self, filter: &Filter, source: &str) -> Result<Chunks> {
         let filter = Filter {
             source: Some(source.to_owned()),
             ..filter.clone()
@@ -187,19 +178,30 @@ impl Settle {
         let columns = ["quarantined_at", "_topic", "_partition", "_offset"];
         let order = columns.map(|it| ident(it).sort(true, false)).to_vec();
         let found = rows::matching(&self.warehouse, &filter, State::Open).await?;
-        let mut batches = found.sort(order)?.execute_stream().await?;
-        let mut waiting: Vec<Row> = Vec::new();
-        while let Some(batch) = batches.next().await {
-            waiting.extend(rows::of(&batch?)?);
-            while waiting.len() >= AT_ONCE {
-                let later = waiting.split_off(AT_ONCE);
-                chunk(std::mem::replace(&mut waiting, later)).await?;
+        Ok(Chunks {
+            batches: found.sort(order)?.execute_stream().await?,
+            waiting: Vec::new(),
+        })
+    }
+}
+
+/// Rows, some hundreds at a time.
+struct Chunks {
+    batches: SendableRecordBatchStream,
+    waiting: Vec<Row>,
+}
+
+impl Chunks {
+    async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        while self.waiting.len() < AT_ONCE {
+            match self.batches.next().await {
+                Some(batch) => self.waiting.extend(rows::of(&batch?)?),
+                None if self.waiting.is_empty() => return Ok(None),
+                None => return Ok(Some(std::mem::take(&mut self.waiting))),
             }
         }
-        if !waiting.is_empty() {
-            chunk(waiting).await?;
-        }
-        Ok(())
+        let later = self.waiting.split_off(AT_ONCE);
+        Ok(Some(std::mem::replace(&mut self.waiting, later)))
     }
 }
 
@@ -246,9 +248,9 @@ struct Retrying<'a> {
 }
 
 impl Retrying<'_> {
-    async fn chunk(&mut self, rows: &[Row]) -> Result<()> {
-        let rows: Vec<Row> = self.hand.unmarked(rows.to_vec());
-        let again = self.again(&rows).await?;
+    async fn chunk(&mut self, rows: Vec<Row>) -> Result<()> {
+        let rows = self.hand.unmarked(rows);
+        let again = again(self.settle, &self.pipeline, &rows, &self.marker.trace_id).await?;
         let mut records = Vec::new();
         let mut marks = Vec::new();
         let mut outcomes = Vec::new();
@@ -300,48 +302,59 @@ impl Retrying<'_> {
         (self.observe)(&outcomes);
         Ok(())
     }
+}
 
-    /// What each row is now.
-    async fn again(&self, rows: &[Row]) -> Result<Vec<Again>> {
-        let Settle {
-            log, lake, ingest, ..
-        } = self.settle;
-        let mut answers: Vec<Option<Again>> = rows.iter().map(|_| None).collect();
-        let at_landing = |row: &Row| row.stage == "landing";
-        let mapped: Vec<usize> = (0..rows.len())
-            .filter(|at| !at_landing(&rows[*at]))
-            .collect();
-        match &self.pipeline {
-            Ok(pipeline) => {
-                let ours: Vec<&Row> = mapped.iter().map(|at| &rows[*at]).collect();
-                let trace_id = &self.marker.trace_id;
-                for (at, again) in mapped
-                    .iter()
-                    .zip(retry::remap(ingest, pipeline, &ours, trace_id)?)
-                {
-                    answers[*at] = Some(again);
-                }
-            }
-            Err(why) => {
-                for at in mapped {
-                    answers[at] = Some(Again::Bad(why.clone()));
-                }
-            }
-        }
-        for entity in entities(rows) {
-            let of_it = |at: &usize| at_landing(&rows[*at]) && rows[*at].entity == entity.name;
-            let refused: Vec<usize> = (0..rows.len()).filter(of_it).collect();
-            let ours: Vec<&Row> = refused.iter().map(|at| &rows[*at]).collect();
-            let judged = retry::rejudge(log.as_ref(), lake, entity, &ours).await?;
-            for (at, again) in refused.iter().zip(judged) {
+/// What each row is now.
+async fn again(
+    settle: &Settle,
+    pipeline: &Result<Pipeline, String>,
+    rows: &[Row],
+    trace_id: &str,
+) -> Result<Vec<Again>> {
+    let Settle {
+        log, lake, ingest, ..
+    } = settle;
+    let mut answers: Vec<Option<Again>> = rows.iter().map(|_| None).collect();
+    let at_landing = |row: &Row| row.stage == "landing";
+    let mapped: Vec<usize> = (0..rows.len())
+        .filter(|at| !at_landing(&rows[*at]))
+        .collect();
+    match pipeline {
+        Ok(pipeline) => {
+            let ours: Vec<&Row> = mapped.iter().map(|at| &rows[*at]).collect();
+            let remapped = retry::remap(ingest, pipeline, &ours, trace_id)?;
+            for (at, again) in mapped.iter().zip(remapped) {
                 answers[*at] = Some(again);
             }
         }
-        let none = || Again::Bad("this Pejl has no such entity".to_owned());
-        Ok(answers
-            .into_iter()
-            .map(|it| it.unwrap_or_else(none))
-            .collect())
+        Err(why) => {
+            for at in mapped {
+                answers[at] = Some(Again::Bad(why.clone()));
+            }
+        }
+    }
+    for entity in entities(rows) {
+        let of_it = |at: &usize| at_landing(&rows[*at]) && rows[*at].entity == entity.name;
+        let refused: Vec<usize> = (0..rows.len()).filter(of_it).collect();
+        let ours: Vec<&Row> = refused.iter().map(|at| &rows[*at]).collect();
+        let judged = retry::rejudge(log.as_ref(), lake, entity, &ours).await?;
+        for (at, again) in refused.iter().zip(judged) {
+            answers[*at] = Some(again);
+        }
+    }
+    let none = || Again::Bad("this Pejl has no such entity".to_owned());
+    Ok(answers
+        .into_iter()
+        .map(|it| it.unwrap_or_else(none))
+        .collect())
+}
+
+/// The source's pipeline as its file has it now, or what is wrong with that.
+fn pipeline_of(pipelines: &Pipelines, source: &str) -> Result<Pipeline, String> {
+    match pipelines.get(source) {
+        Some(Ok(pipeline)) => Ok(pipeline.clone()),
+        Some(Err(mistake)) => Err(format!("its pipeline file is wrong: {mistake}")),
+        None => Err(format!("there is no pipeline `{source}` any more")),
     }
 }
 

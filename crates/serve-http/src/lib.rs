@@ -8,22 +8,26 @@
 //! | `GET /sources`, `GET /sources/{name}` | what sources do |
 //! | `POST /sources/{name}/pause`, `resume`, `restart` | steers a source; needs the token |
 //! | `GET`, `PUT /sources/{name}/position` | where a source stands, as JSON; needs the token |
+//! | `POST /quarantine/retry`, `/quarantine/discard` | settles rows that were set aside; needs the token |
 //!
 //! Errors are JSON: `{"error": …, "fix_by": …}`.
 
 mod metrics;
+mod quarantine;
 mod ready;
 mod sources;
 mod token;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use ::quarantine::Settle;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use ingest::Control;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::Metrics;
+pub use quarantine::{Discard, Retry};
 pub use ready::Readiness;
 pub use token::Token;
 
@@ -36,6 +40,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// Steers sources; `None` in a process that has no log.
     pub control: Option<Control>,
+    /// Settles rows that were set aside; `None` in a process that has no log, or no tables.
+    pub settle: Option<Settle>,
     /// What must be shown to steer; `None`: nobody may.
     pub token: Option<Token>,
 }
@@ -75,6 +81,7 @@ fn routes(parts: Arc<Parts>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .merge(sources::routes())
+        .merge(quarantine::routes())
         .with_state(parts)
 }
 

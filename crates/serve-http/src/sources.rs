@@ -83,6 +83,12 @@ fn control(parts: &Parts) -> Result<&Control, Refusal> {
 }
 
 fn allowed<'a>(parts: &'a Parts, headers: &HeaderMap) -> Result<&'a Control, Refusal> {
+    check_token(parts, headers)?;
+    control(parts)
+}
+
+/// Whether whoever asks may do something here.
+pub(crate) fn check_token(parts: &Parts, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(token) = &parts.token else {
         let how = "nobody may steer here: set [http] token in pejl.toml, or PEJL_HTTP__TOKEN";
         return Err(Refusal::new(StatusCode::FORBIDDEN, how));
@@ -92,19 +98,19 @@ fn allowed<'a>(parts: &'a Parts, headers: &HeaderMap) -> Result<&'a Control, Ref
         let how = "show the token of [http] as `Authorization: Bearer …`";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, how));
     }
-    control(parts)
+    Ok(())
 }
 
 /// Why something is not done.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     error: String,
     fix_by: FixBy,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: &str) -> Self {
+    pub(crate) fn new(status: StatusCode, error: &str) -> Self {
         Self {
             status,
             error: error.to_owned(),
@@ -115,7 +121,18 @@ impl Refusal {
 
 impl From<ingest::Error> for Refusal {
     fn from(err: ingest::Error) -> Self {
-        let fix_by = err.fix_by();
+        Self::of(err.fix_by(), &err)
+    }
+}
+
+impl From<quarantine::Error> for Refusal {
+    fn from(err: quarantine::Error) -> Self {
+        Self::of(err.fix_by(), &err)
+    }
+}
+
+impl Refusal {
+    fn of(fix_by: FixBy, err: &dyn std::error::Error) -> Self {
         let status = match fix_by {
             FixBy::Settings | FixBy::Record => StatusCode::CONFLICT,
             FixBy::Source => StatusCode::BAD_GATEWAY,

@@ -81,6 +81,7 @@ impl Site {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             control: Some(Control::new(log, &CONNECTORS, Arc::new(|| Ok(pipelines())))),
+            settle: None,
             token: token.map(Token::new),
         };
         let stop = CancellationToken::new();

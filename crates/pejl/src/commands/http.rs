@@ -3,16 +3,18 @@
 use anyhow::Context;
 use bus::SharedLog;
 use ingest::Control;
+use quarantine::Settle;
 use serve_http::{Metrics, Parts, Readiness, Serving, Token};
 use tokio_util::sync::CancellationToken;
 
 use crate::{settings::Settings, wiring};
 
-/// Starts it. `control` steers sources where there is a log.
+/// Starts it. `control` steers sources where there is a log; `settle` settles rows set aside where there are tables too.
 pub(crate) async fn start(
     settings: &Settings,
     readiness: &Readiness,
     control: Option<Control>,
+    settle: Option<Settle>,
     stop: CancellationToken,
 ) -> anyhow::Result<Serving> {
     let http = &settings.http;
@@ -20,6 +22,7 @@ pub(crate) async fn start(
         metrics: Metrics::start(env!("CARGO_PKG_VERSION"))?,
         readiness: readiness.clone(),
         control,
+        settle,
         token: http.token.as_ref().map(|it| Token::new(&it.0)),
     };
     let serving = serve_http::serve(http.listen, parts, stop);

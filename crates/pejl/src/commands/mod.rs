@@ -5,7 +5,9 @@ mod connector;
 mod demo;
 mod functions;
 mod http;
+mod quarantine;
 mod query;
+mod remote;
 mod roles;
 mod run;
 mod schema;
@@ -48,6 +50,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Status { format } => status::run(&settings, format).await,
         Command::Connector(command) => connector::run(&settings, &command).await,
         Command::Source(command) => source::run(&settings, command).await,
+        Command::Quarantine(command) => quarantine::run(&settings, command).await,
         Command::Schema(command) => schema::run(&command),
         Command::Functions => functions::run(),
     }

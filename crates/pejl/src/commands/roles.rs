@@ -81,7 +81,8 @@ async fn watch(
     control: Option<Control>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Serving> {
-    let watching = http::start(settings, &Readiness::default(), control, stop.clone()).await?;
+    let watching =
+        http::start(settings, &Readiness::default(), control, None, stop.clone()).await?;
     output::line(&format!("health and metrics on http://{}", watching.addr))?;
     Ok(watching)
 }

@@ -54,7 +54,15 @@ pub(crate) async fn everything(
     let serving_stop = CancellationToken::new();
     let readiness = Readiness::of(&["serving"]);
     let control = http::control(settings, &log);
-    let watching = http::start(settings, &readiness, Some(control), serving_stop.clone()).await?;
+    let settle = wiring::settle(settings, &log, &lake, &warehouse)?;
+    let watching = http::start(
+        settings,
+        &readiness,
+        Some(control),
+        Some(settle),
+        serving_stop.clone(),
+    );
+    let watching = watching.await?;
     output::line(&format!("health and metrics on http://{}", watching.addr))?;
     let serving = if settings.serve.users.is_empty() {
         output::line(serve::NO_USERS)?;

@@ -14,9 +14,9 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -38,6 +38,19 @@ const KEY: &[u8] = b"a key for tests, long enough to be one";
 pub struct Stage {
     pub folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
+}
+
+/// A `pejl up` and the address of its HTTP server; killed when it is dropped.
+pub struct Up {
+    child: Child,
+    pub address: String,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 impl Stage {
@@ -128,6 +141,26 @@ impl Stage {
             String::from_utf8_lossy(&out.stderr)
         );
         String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Starts `pejl up` and waits until it serves health.
+    pub fn up(&self, environment: &[(&str, &str)]) -> Up {
+        let mut child = self
+            .command(&["up"])
+            .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
+            .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| Some(line.unwrap().split_once("metrics on http://")?.1.to_owned()))
+            .unwrap();
+        // Read on, or the pipe fills.
+        std::thread::spawn(move || lines.for_each(drop));
+        Up { child, address }
     }
 
     /// Rows of a query, sorted as text, header first.

@@ -164,7 +164,11 @@ impl Stage {
             lake: self.lake(),
             warehouse: self.warehouse().await,
             ingest: self.ingest(),
-            pipelines: Arc::new(move |name| Ok(pipeline(name, &[], birth, keep))),
+            pipelines: Arc::new(move || {
+                let names = ["citizens", "corrections", "twice"];
+                let file = |name: &str| (name.to_owned(), Ok(pipeline(name, &[], birth, keep)));
+                Ok(names.into_iter().map(file).collect())
+            }),
             partitions: 2,
         }
     }
@@ -202,7 +206,25 @@ impl Stage {
         }
     }
 
-    /// All bytes that were written anywhere.
+    /// The Avro body of a unit, with a null behind it.
+    pub(crate) fn unit_body(&self, id: &str) -> Vec<u8> {
+        let entity = contract::entity("unit").unwrap();
+        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let rows = RecordBatch::try_from_iter([
+            ("unit_id", text(id)),
+            ("municipality_code", text("101")),
+            ("name", text("Jobcenter Nord")),
+            ("kind", text("jobcenter")),
+            ("updated_at", text("2010-01-01T00:00:00Z")),
+        ]);
+        let coerced = contract::coerce(entity, &rows.unwrap());
+        let mut values = codec::encode(entity, &coerced.batch).unwrap();
+        let mut body = values.pop().unwrap()[codec::HEADER..].to_vec();
+        body.push(0);
+        body
+    }
+
+    /// Whether `text` was written anywhere.
     pub(crate) fn holds(&self, text: &str) -> bool {
         files(self.folder.path()).iter().any(|file| {
             let bytes = std::fs::read(file).unwrap();

@@ -65,7 +65,7 @@ impl Ingest {
         let stamp = Stamp::new(&pipeline.name, trace, Utc::now());
         let mut answers: Vec<Option<Remapped>> = vec![None; rows.len()];
         // A mapping is bound to one set of columns; rows of one file share theirs.
-        let mut alike: BTreeMap<Vec<String>, Vec<(usize, Map<String, Value>)>> = BTreeMap::new();
+        let mut alike: BTreeMap<Vec<String>, Vec<Member>> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             match columns(&row.raw, key) {
                 Ok(columns) => {
@@ -106,6 +106,9 @@ impl Ingest {
     }
 }
 
+/// A row by its place in the call, and its columns.
+type Member = (usize, Map<String, Value>);
+
 /// The columns of a row that was set aside, or why it cannot be tried again.
 fn columns(raw: &str, key: Option<&PseudonymKey>) -> Result<Map<String, Value>, &'static str> {
     let Ok(Value::Object(columns)) = serde_json::from_str(raw) else {
@@ -123,11 +126,7 @@ fn columns(raw: &str, key: Option<&PseudonymKey>) -> Result<Map<String, Value>, 
     Ok(columns)
 }
 
-fn batch(
-    names: &[String],
-    members: &[(usize, Map<String, Value>)],
-    rows: &[SetAsideRow],
-) -> Result<Batch> {
+fn batch(names: &[String], members: &[Member], rows: &[SetAsideRow]) -> Result<Batch> {
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
     for name in names {

@@ -112,7 +112,7 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
 /// Who does something about rows: this process, or the one that holds the log.
 enum Hands {
     Own(Box<Settle>),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl Hands {
@@ -120,7 +120,8 @@ impl Hands {
         let log = match wiring::open_log(settings).await {
             Ok(log) => log,
             Err(err) if settings.log.brokers.is_empty() => {
-                return Ok(Self::Remote(Remote::of(settings, &err.to_string())?));
+                let remote = Remote::of(settings, &err.to_string())?;
+                return Ok(Self::Remote(Box::new(remote)));
             }
             Err(err) => return Err(err),
         };

@@ -6,6 +6,7 @@ use bus::{Log, Record};
 use chrono::Utc;
 use contract::{Action, MARK_TOPIC, Mark, header};
 use lake::Lake;
+use telemetry::Traceparent;
 
 use crate::{Error, Result, Row};
 
@@ -14,7 +15,7 @@ use crate::{Error, Result, Row};
 pub(crate) struct Marker {
     pub(crate) by: String,
     pub(crate) note: Option<String>,
-    pub(crate) trace_id: String,
+    pub(crate) trace: Traceparent,
 }
 
 impl Marker {
@@ -31,7 +32,7 @@ impl Marker {
                 .note
                 .as_deref()
                 .map(|it| contract::scrub(it).into_owned()),
-            trace_id: self.trace_id.clone(),
+            trace_id: self.trace.trace_id(),
             marked_at: now,
         };
         let value = serde_json::to_vec(&mark).map_err(|err| Error::Record(err.to_string()))?;
@@ -42,7 +43,7 @@ impl Marker {
             headers: vec![
                 (header::SOURCE.to_owned(), text(&row.source)),
                 (header::ORIGIN.to_owned(), text(&row.origin)),
-                (header::TRACE.to_owned(), text(&self.trace_id)),
+                (header::TRACE.to_owned(), text(&self.trace.to_string())),
             ],
             timestamp_ms: now.timestamp_millis(),
         })

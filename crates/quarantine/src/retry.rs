@@ -8,6 +8,7 @@ use ingest::{Ingest, Remapped, SetAsideRow};
 use lake::Lake;
 use landing::Judged;
 use spec::Pipeline;
+use telemetry::Traceparent;
 
 use crate::{Result, Row};
 
@@ -36,7 +37,7 @@ pub(crate) fn remap(
     ingest: &Ingest,
     pipeline: &Pipeline,
     rows: &[&Row],
-    trace_id: &str,
+    trace: Traceparent,
 ) -> Result<Vec<Again>> {
     let mut again: Vec<Again> = Vec::with_capacity(rows.len());
     let mut tried = Vec::new();
@@ -70,7 +71,7 @@ pub(crate) fn remap(
             read_at: row.quarantined_at,
         })
         .collect();
-    let remapped = ingest.remap(pipeline, &set_aside, trace_id)?;
+    let remapped = ingest.remap(pipeline, &set_aside, trace)?;
     for ((at, _), remapped) in tried.iter().zip(remapped) {
         again[*at] = match remapped {
             Remapped::Good { record, updated_at } => {

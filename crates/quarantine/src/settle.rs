@@ -11,6 +11,8 @@ use ingest::{Ingest, Pipelines, ReadPipelines};
 use lake::Lake;
 use serde::{Deserialize, Serialize};
 use spec::Pipeline;
+use telemetry::{SPANS, Traceparent};
+use tracing::Instrument;
 use warehouse::Warehouse;
 
 use crate::{
@@ -87,7 +89,25 @@ impl Settle {
         dry_run: bool,
         observe: &(dyn Fn(&[Outcome]) + Send + Sync),
     ) -> Result<()> {
-        let marker = self.marker(by, None);
+        let span = tracing::info_span!(target: SPANS, parent: None, "retry");
+        let trace = Traceparent::of(&span);
+        let work = self.retry_as(filter, by, trace, dry_run, observe);
+        work.instrument(span).await
+    }
+
+    async fn retry_as(
+        &self,
+        filter: &Filter,
+        by: &str,
+        trace: Traceparent,
+        dry_run: bool,
+        observe: &(dyn Fn(&[Outcome]) + Send + Sync),
+    ) -> Result<()> {
+        let marker = Marker {
+            by: by.to_owned(),
+            note: None,
+            trace,
+        };
         let pipelines = (self.pipelines)().map_err(Error::Asked)?;
         for source in self.sources(filter).await? {
             let hand = self.hand(&source, dry_run).await?;
@@ -123,7 +143,11 @@ impl Settle {
                 "say why the rows are discarded: --note \"…\"".to_owned(),
             ));
         }
-        let marker = self.marker(by, Some(note));
+        let marker = Marker {
+            by: by.to_owned(),
+            note: Some(note.to_owned()),
+            trace: Traceparent::of(&tracing::Span::current()),
+        };
         for source in self.sources(filter).await? {
             let mut hand = self.hand(&source, false).await?;
             let mut chunks = self.open_rows(filter, &source).await?;
@@ -137,14 +161,6 @@ impl Settle {
             }
         }
         Ok(())
-    }
-
-    fn marker(&self, by: &str, note: Option<&str>) -> Marker {
-        Marker {
-            by: by.to_owned(),
-            note: note.map(str::to_owned),
-            trace_id: uuid::Uuid::now_v7().simple().to_string(),
-        }
     }
 
     /// The sources of open rows, by name.
@@ -250,7 +266,7 @@ struct Retrying<'a> {
 impl Retrying<'_> {
     async fn chunk(&mut self, rows: Vec<Row>) -> Result<()> {
         let rows = self.hand.unmarked(rows);
-        let again = again(self.settle, &self.pipeline, &rows, &self.marker.trace_id).await?;
+        let again = again(self.settle, &self.pipeline, &rows, self.marker.trace).await?;
         let mut records = Vec::new();
         let mut marks = Vec::new();
         let mut outcomes = Vec::new();
@@ -309,7 +325,7 @@ async fn again(
     settle: &Settle,
     pipeline: &Result<Pipeline, String>,
     rows: &[Row],
-    trace_id: &str,
+    trace: Traceparent,
 ) -> Result<Vec<Again>> {
     let Settle {
         log, lake, ingest, ..
@@ -322,7 +338,7 @@ async fn again(
     match pipeline {
         Ok(pipeline) => {
             let ours: Vec<&Row> = mapped.iter().map(|at| &rows[*at]).collect();
-            let remapped = retry::remap(ingest, pipeline, &ours, trace_id)?;
+            let remapped = retry::remap(ingest, pipeline, &ours, trace)?;
             for (at, again) in mapped.iter().zip(remapped) {
                 answers[*at] = Some(again);
             }

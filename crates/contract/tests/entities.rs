@@ -210,7 +210,7 @@ fn landed_columns_are_nullable_and_carry_coordinates() {
     };
     assert_eq!(
         names(&contract::quarantine_schema()),
-        "entity municipality_code field rule value reason origin raw source trace_id stage quarantined_at"
+        "entity municipality_code field rule value reason violations origin raw source trace_id stage quarantined_at"
     );
     assert!(names(&contract::quarantine_raw_schema()).ends_with("_trace_id _deleted"));
 }

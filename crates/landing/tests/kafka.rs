@@ -19,8 +19,16 @@ use std::{
 
 use bus::{KafkaLog, KafkaSettings, Log};
 use landing::{LandedTopic, LandingSettings, What};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+};
 use stage::{Stage, UNITS, bad_units, deletion, units};
 use tokio_util::sync::CancellationToken;
+
+/// How long a request to the broker may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A stage on the broker at `PEJL_TEST_KAFKA` (host:port), with topics of its own.
 async fn stage() -> Option<Stage> {
@@ -28,6 +36,11 @@ async fn stage() -> Option<Stage> {
 }
 
 async fn stage_with(partitions: i32) -> Option<Stage> {
+    Some(stage_and_prefix(partitions).await?.0)
+}
+
+/// The same, and what stands before its topics' names.
+async fn stage_and_prefix(partitions: i32) -> Option<(Stage, String)> {
     let Ok(bootstrap_servers) = std::env::var("PEJL_TEST_KAFKA") else {
         eprintln!("KAFKA HALF SKIPPED: set PEJL_TEST_KAFKA=host:port to land from a real broker");
         return None;
@@ -46,9 +59,32 @@ async fn stage_with(partitions: i32) -> Option<Stage> {
         prefix: format!("landing{}.", name.replace('.', "-")),
         replication_factor: 1,
     };
+    let prefix = settings.prefix.clone();
     let log = KafkaLog::connect(settings).await.unwrap();
     log.ensure_topic(UNITS, partitions).await.unwrap();
-    Some(Stage::over(Arc::new(log), folder).await)
+    Some((Stage::over(Arc::new(log), folder).await, prefix))
+}
+
+/// Deletes a topic and makes it again, as another program would.
+async fn make_again(topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            std::env::var("PEJL_TEST_KAFKA").unwrap(),
+        )
+        .create()
+        .unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    let deleted = admin.delete_topics(&[topic], &options).await.unwrap();
+    deleted[0].as_ref().unwrap();
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let made = admin.create_topics([&new], &options).await.unwrap();
+    made[0].as_ref().unwrap();
+    let is_listed = || {
+        let listed = admin.inner().fetch_metadata(None, PATIENCE).unwrap();
+        listed.topics().iter().any(|it| it.name() == topic)
+    };
+    while !is_listed() {}
 }
 
 async fn send_with_holes(stage: &Stage, from: i64) {
@@ -186,4 +222,45 @@ async fn what_is_trimmed_is_landed() {
     stage.catch_up().await;
     stage.assert_complete().await;
     assert_eq!(stage.count("unit").await, 42);
+}
+
+/// Its offsets say nothing any more: by them alone, its first records would be taken for landed ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_another_program_made_again_lands_whole() {
+    let Some((stage, prefix)) = stage_and_prefix(2).await else {
+        return;
+    };
+    stage.send(UNITS, units(0..20)).await;
+    assert_eq!(stage.catch_up().await[0].rows, 20);
+    make_again(&format!("{prefix}{UNITS}"), 2).await;
+    stage.send(UNITS, units(100..150)).await;
+    assert_eq!(stage.catch_up().await[0].rows, 50);
+    stage.assert_complete().await;
+    assert_eq!(stage.count("unit").await, 70);
+}
+
+/// The same while a lander runs, which has the former topic open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_lander_notices_that_a_topic_was_made_again() {
+    let Some((stage, prefix)) = stage_and_prefix(2).await else {
+        return;
+    };
+    let lander = stage.lander(LandingSettings {
+        flush_seconds: 0.05,
+        discover_every: std::time::Duration::from_millis(100),
+        ..LandingSettings::default()
+    });
+    let stop = CancellationToken::new();
+    let (until, observe) = (stop.clone(), stage.observe());
+    let running = tokio::spawn(async move { lander.run("one", until, &observe).await });
+    let landed = || -> u64 { stage.seen.lock().unwrap().iter().map(|it| it.rows).sum() };
+    stage.send(UNITS, units(0..20)).await;
+    stage.until(async || landed() == 20).await;
+    make_again(&format!("{prefix}{UNITS}"), 2).await;
+    stage.send(UNITS, units(100..150)).await;
+    stage.until(async || landed() == 70).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    stage.assert_complete().await;
+    assert_eq!(stage.count("unit").await, 70);
 }

@@ -94,7 +94,8 @@ fn outside_systems_have_one_door() {
             continue;
         };
         // A test may play the other side of the wire, or hold a schema against its reader.
-        let is_other_side = dev && ["arrow-avro", "axum", "object_store"].contains(&to.as_str());
+        let is_other_side =
+            dev && ["arrow-avro", "axum", "object_store", "rdkafka"].contains(&to.as_str());
         assert!(
             doors.contains(&from.as_str()) || is_other_side,
             "{from} names {to}; go through {doors:?}"

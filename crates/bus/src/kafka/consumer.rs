@@ -9,7 +9,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer as _, StreamConsumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
+    message::BorrowedMessage,
     types::RDKafkaErrorCode as Code,
 };
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     Inner,
     client::{Context, failed, is_passing},
+    native,
 };
 use crate::{Assignment, Consumer, Delivered, Error, Polled, Record, Result};
 
@@ -192,22 +193,13 @@ fn within_range(inner: &Inner, assignments: &[Assignment]) -> Result<()> {
 fn push(polled: &mut Vec<Polled>, prefix: &str, message: &BorrowedMessage<'_>) {
     let topic = message.topic();
     let topic = topic.strip_prefix(prefix).unwrap_or(topic);
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let pair = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (
-                header.key.to_owned(),
-                Bytes::copy_from_slice(header.value.unwrap_or_default()),
-            )
-        };
-        headers.iter().map(pair).collect()
-    });
     let delivered = Delivered {
         partition: message.partition(),
         offset: message.offset(),
         record: Record {
             key: message.key().map(Bytes::copy_from_slice),
             value: message.payload().map(Bytes::copy_from_slice),
-            headers,
+            headers: native::headers(message),
             timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
         },
     };

@@ -1,11 +1,12 @@
 //! The log on Apache Kafka.
 //!
 //! Source positions live in the compacted topic `pejl._positions`, written in the transaction of their records; the identity of every topic lives in
-//! `pejl._topics`, because librdkafka's safe interface does not tell Kafka's own topic ids.
+//! `pejl._topics`.
 
 mod client;
 mod consumer;
 mod membership;
+mod native;
 mod producer;
 mod table;
 mod topics;
@@ -33,6 +34,7 @@ use self::{
     client::{Context, failed, is_settling},
     consumer::KafkaConsumer,
     membership::Member,
+    native::Described,
     producer::KafkaProducer,
     table::Table,
 };
@@ -261,6 +263,18 @@ impl Inner {
             .collect();
         counts.clone_into(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
         Ok(counts)
+    }
+
+    /// Those of `names` that are there, as a broker describes them.
+    fn describe(&self, names: &[String]) -> Result<HashMap<String, Described>> {
+        let names: Vec<_> = names.iter().map(|name| self.physical(name)).collect();
+        let described = native::describe(self.admin.inner(), &names, PATIENCE)
+            .map_err(|err| failed("describing topics", &err))?;
+        let ours = described.into_iter().filter_map(|(name, described)| {
+            let name = name.strip_prefix(&self.settings.prefix)?;
+            Some((name.to_owned(), described))
+        });
+        Ok(ours.collect())
     }
 
     /// The partitions of one topic, asked for anew: writers must agree on them.

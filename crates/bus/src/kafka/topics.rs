@@ -1,9 +1,9 @@
 //! Making topics, and knowing one incarnation of a topic from the next.
 //!
-//! An identity is a UUID in `pejl._topics`, taken back before a deleted topic is made again. Whoever makes topics holds the transactional id
-//! `_topics`: a second maker fences the first, who then starts over and finds what the second made.
+//! An identity is a UUID in `pejl._topics`, beside the id that Kafka gave the topic: with another id it is another topic, whoever made it. Whoever
+//! makes topics holds the transactional id `_topics`: a second maker fences the first, who then starts over and finds what the second made.
 //!
-//! Limit: a topic deleted *and made again* by someone else keeps its identity. Readers then fail with `OutOfRange` until it outgrows their offsets.
+//! Limit: brokers before 2.8 give no ids. A topic deleted and made again there by someone else keeps its identity.
 
 use std::{
     sync::Arc,
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     INTERNAL, Inner, ORDERS, PATIENCE, POSITIONS, REPORTS, TOPICS,
     client::{failed, max_message_bytes},
+    native::Described,
     producer::KafkaProducer,
 };
 use crate::{Error, Result, Topic, check_topic};
@@ -37,6 +38,9 @@ const COMPACTED: [(&str, &str); 3] = [
     ("min.cleanable.dirty.ratio", "0.1"),
 ];
 
+/// How many of Kafka's ids of one name are kept.
+const IDS: usize = 8;
+
 /// How often making a topic is tried, as long as the brokers answer in time.
 const TRIES: u32 = 10;
 
@@ -46,7 +50,7 @@ pub(super) async fn ensure_internal(inner: &Arc<Inner>) -> Result<()> {
     for name in [POSITIONS, TOPICS, ORDERS, REPORTS] {
         if !present.contains_key(name) {
             create(inner, name, 1, &COMPACTED, false).await?;
-            wait_for(inner, name).await?;
+            wait_for(inner, name, &[]).await?;
         }
     }
     Ok(())
@@ -60,13 +64,15 @@ pub(super) async fn ensure_slots(inner: &Arc<Inner>, name: &str, slots: i32) -> 
         return Ok(*slots);
     }
     create(inner, name, slots, &[("cleanup.policy", "delete")], false).await?;
-    wait_for(inner, name).await
+    Ok(wait_for(inner, name, &[]).await?.partitions)
 }
 
 /// The topic, made if there is none.
 pub(super) async fn ensure(inner: &Arc<Inner>, name: &str, partitions: i32) -> Result<Topic> {
-    if let Some(topic) = find(inner, name).await?.0 {
-        return Ok(topic);
+    if let (Some(described), Some(entry)) = find(inner, name).await?
+        && entry.is_of(&described)
+    {
+        return Ok(entry.topic(name, &described));
     }
     let _making = inner.making.lock().await;
     let deadline = Instant::now() + PATIENCE;
@@ -92,75 +98,118 @@ pub(super) async fn ensure(inner: &Arc<Inner>, name: &str, partitions: i32) -> R
 
 /// Topics by name, without the internal ones.
 pub(super) async fn list(inner: &Arc<Inner>, prefix: &str) -> Result<Vec<Topic>> {
-    let present = inner.blocking(|inner| inner.partition_counts()).await?;
-    let ids = inner.topics.read(inner).await?;
+    let prefix = prefix.to_owned();
+    let described = inner.blocking(move |inner| {
+        let mut names: Vec<_> = inner.partition_counts()?.into_keys().collect();
+        names.retain(|name| {
+            name.starts_with(&prefix) && !name.starts_with(INTERNAL) && !name.starts_with("__")
+        });
+        inner.describe(&names)
+    });
+    let described = described.await?;
+    let entries = inner.topics.read(inner).await?;
     let mut topics = Vec::new();
-    for (name, partitions) in present {
-        if !name.starts_with(prefix) || name.starts_with(INTERNAL) || name.starts_with("__") {
-            continue;
-        }
-        topics.push(match ids.get(&name) {
-            Some(id) => Topic {
-                name,
-                id: id.clone(),
-                partitions,
-            },
+    for (name, described) in described {
+        let entry = entries.get(&name).map(|text| Entry::parse(text));
+        topics.push(match entry.filter(|entry| entry.is_of(&described)) {
+            Some(entry) => entry.topic(&name, &described),
             // Made by someone else.
-            None => ensure(inner, &name, partitions).await?,
+            None => ensure(inner, &name, described.partitions).await?,
         });
     }
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(topics)
 }
 
-/// The topic if it is there and has an identity, and else whether there is a topic, and an identity.
-async fn find(inner: &Arc<Inner>, name: &str) -> Result<(Option<Topic>, bool, bool)> {
-    let present = inner.blocking(|inner| inner.partition_counts()).await?;
-    let ids = inner.topics.read(inner).await?;
-    let (partitions, id) = (present.get(name), ids.get(name));
-    let topic = partitions.zip(id).map(|(partitions, id)| Topic {
-        name: name.to_owned(),
-        id: id.clone(),
-        partitions: *partitions,
-    });
-    Ok((topic, partitions.is_some(), id.is_some()))
+/// What the brokers and `pejl._topics` know of a topic.
+async fn find(inner: &Arc<Inner>, name: &str) -> Result<(Option<Described>, Option<Entry>)> {
+    let names = [name.to_owned()];
+    let described = inner.blocking(move |inner| inner.describe(&names)).await?;
+    let entries = inner.topics.read(inner).await?;
+    let entry = entries.get(name).map(|text| Entry::parse(text));
+    Ok((described.get(name).cloned(), entry))
 }
 
 async fn make(inner: &Arc<Inner>, name: &str, partitions: i32) -> Result<Topic> {
     let mut maker = KafkaProducer::open(Arc::clone(inner), "_topics").await?;
     // Read again: only from here on can nobody else change it.
-    let (topic, mut present, identified) = find(inner, name).await?;
-    if let Some(topic) = topic {
-        return Ok(topic);
-    }
-    if !present && identified {
-        // A broker's list may lag; the controller knows.
-        present = create(inner, name, partitions, &KEPT, true).await? == Created::Before;
-        if !present {
+    let (described, mut entry) = find(inner, name).await?;
+    // A broker's list may lag; the controller knows.
+    let made = described.is_none()
+        && (entry.is_none() || create(inner, name, partitions, &KEPT, true).await? == Created::Now);
+    if made {
+        // Were this the end of the process, the new topic would be taken for the one before.
+        if entry.as_ref().is_some_and(|entry| entry.ids.is_empty()) {
             maker.put(TOPICS, name, None).await?;
+            entry = None;
         }
-    }
-    if !present {
         let max_bytes = max_message_bytes();
         let mut settings = KEPT.to_vec();
         settings.push(("max.message.bytes", &max_bytes));
         create(inner, name, partitions, &settings, false).await?;
     }
-    let partitions = wait_for(inner, name).await?;
-    if let Some(id) = inner.topics.read(inner).await?.get(name) {
-        return Ok(Topic {
-            name: name.to_owned(),
-            id: id.clone(),
-            partitions,
-        });
+    let gone = entry.as_ref().map_or(&[][..], |entry| match made {
+        true => &entry.ids,
+        false => entry.ids.get(1..).unwrap_or_default(),
+    });
+    let described = wait_for(inner, name, gone).await?;
+    let entry = match entry {
+        Some(entry) if !made && entry.is_of(&described) => {
+            return Ok(entry.topic(name, &described));
+        }
+        // Its id was not known so far.
+        Some(entry) if !made && entry.ids.is_empty() => Entry {
+            ids: described.id.clone().into_iter().collect(),
+            ..entry
+        },
+        former => {
+            let former = former.into_iter().flat_map(|entry| entry.ids);
+            let ids = described.id.clone().into_iter().chain(former);
+            Entry {
+                identity: Uuid::new_v4().to_string(),
+                ids: ids.take(IDS).collect(),
+            }
+        }
+    };
+    maker.put(TOPICS, name, Some(&entry.text())).await?;
+    Ok(entry.topic(name, &described))
+}
+
+/// What `pejl._topics` holds of a topic, as words: its identity, Kafka's id of it, and Kafka's ids of those that had the name before.
+///
+/// The former ones tell a broker that lags behind from one more new topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    identity: String,
+    ids: Vec<String>,
+}
+
+impl Entry {
+    fn parse(text: &str) -> Self {
+        let mut words = text.split(' ').map(str::to_owned);
+        Self {
+            identity: words.next().unwrap_or_default(),
+            ids: words.collect(),
+        }
     }
-    let id = Uuid::new_v4().to_string();
-    maker.put(TOPICS, name, Some(&id)).await?;
-    Ok(Topic {
-        name: name.to_owned(),
-        id,
-        partitions,
-    })
+
+    fn text(&self) -> String {
+        let ids = self.ids.iter().map(String::as_str);
+        let words: Vec<_> = std::iter::once(self.identity.as_str()).chain(ids).collect();
+        words.join(" ")
+    }
+
+    fn is_of(&self, described: &Described) -> bool {
+        described.id.is_none() || self.ids.first() == described.id.as_ref()
+    }
+
+    fn topic(&self, name: &str, described: &Described) -> Topic {
+        Topic {
+            name: name.to_owned(),
+            id: self.identity.clone(),
+            partitions: described.partitions,
+        }
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -210,13 +259,24 @@ async fn create(
     Ok(Created::Now)
 }
 
-/// Waits until the brokers list the topic; tells its partitions.
-async fn wait_for(inner: &Arc<Inner>, name: &str) -> Result<i32> {
+/// Waits until the brokers know the topic, and not as one of those that are `gone`.
+async fn wait_for(inner: &Arc<Inner>, name: &str, gone: &[String]) -> Result<Described> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let present = inner.blocking(|inner| inner.partition_counts()).await?;
-        if let Some(partitions) = present.get(name).filter(|partitions| **partitions > 0) {
-            return Ok(*partitions);
+        let wanted = name.to_owned();
+        let described = inner.blocking(move |inner| {
+            let listed = inner.partition_counts()?.contains_key(&wanted);
+            let described = inner
+                .describe(std::slice::from_ref(&wanted))?
+                .remove(&wanted);
+            Ok(described.filter(|_| listed))
+        });
+        let is_there = |described: &Described| {
+            let id = described.id.as_ref();
+            described.partitions > 0 && !id.is_some_and(|id| gone.contains(id))
+        };
+        if let Some(described) = described.await?.filter(is_there) {
+            return Ok(described);
         }
         if Instant::now() > deadline {
             return Err(Error::Unavailable(format!(

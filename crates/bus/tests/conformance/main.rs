@@ -10,6 +10,7 @@
 
 mod crash;
 mod embedded;
+mod foreign;
 mod kafka;
 mod keeping;
 mod place;

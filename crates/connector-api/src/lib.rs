@@ -7,7 +7,7 @@ use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
-use contract::{FixBy, Position};
+use contract::{FixBy, Period, Position};
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -84,6 +84,8 @@ pub struct Delivery {
     pub file_name: String,
     /// SHA-256 of the bytes, 64 hex characters.
     pub sha256: String,
+    /// The period it was delivered for, where the source knows better than the file's name.
+    pub period: Option<Period>,
 }
 
 /// The result of connector code.

@@ -6,7 +6,6 @@ mod delimited;
 mod failure;
 mod files;
 mod http;
-mod pattern;
 mod records;
 mod reference;
 mod rows;

@@ -1,4 +1,4 @@
-//! The words all crates share: entities, codes, pseudonyms, coordinates, and who can fix an error. No I/O, no async.
+//! The words all crates share: entities, codes, periods, pseudonyms, coordinates, and who can fix an error. No I/O, no async.
 
 mod avsc;
 mod compatible;
@@ -8,6 +8,8 @@ mod coordinates;
 mod cpr;
 mod embedded;
 mod entity;
+mod pattern;
+mod period;
 mod quarantine;
 mod reference;
 mod rules;
@@ -28,6 +30,8 @@ pub use coordinates::{
 };
 pub use cpr::{Cpr, PseudonymKey};
 pub use entity::{Entity, entities, entity};
+pub use pattern::matches;
+pub use period::{Period, PeriodKind, civil_day};
 pub use quarantine::{
     Action, MARK_TOPIC, Mark, QUARANTINE_TOPIC, QuarantineId, mark_raw_schema, mark_schema,
     quarantine_raw_schema, quarantine_schema,

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use bus::{Producer, SharedLog};
-use chrono::{SecondsFormat, Utc};
+use chrono::{NaiveDate, SecondsFormat, Utc};
 use connector_api::{Batch, Delivery};
-use contract::{Position, PseudonymKey, QUARANTINE_TOPIC, Violation};
+use contract::{Period, Position, PseudonymKey, QUARANTINE_TOPIC, Violation};
 use spec::Pipeline;
 use telemetry::{SPANS, Traceparent, metric};
 use tracing::{Span, field::Empty};
@@ -185,7 +185,7 @@ impl<'a> Transaction<'a> {
             let values = [
                 ("municipality_code", municipality.to_string()),
                 ("entity", self.pipeline.entity.name.clone()),
-                ("complete_through", through.to_string()),
+                ("complete_through", self.watermark(through).to_string()),
                 ("updated_at", self.now()),
             ];
             let record = single(entity, &values, "", &self.stamp)?;
@@ -268,7 +268,7 @@ impl<'a> Transaction<'a> {
             ),
             ("sender", self.pipeline.sender.clone()),
             ("entity", self.pipeline.entity.name.clone()),
-            ("period", self.period(&delivery.file_name)),
+            ("period", period(delivery)),
             // A file may be named after a citizen.
             (
                 "file_name",
@@ -290,10 +290,26 @@ impl<'a> Transaction<'a> {
         self.stamp.at.to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
-    /// The period a file name speaks of (`2010-03`, `201003`, `2010H1`), else the month it came in.
-    fn period(&self, file_name: &str) -> String {
-        period_in(file_name).unwrap_or_else(|| self.stamp.at.format("%Y-%m").to_string())
+    /// A watermark, but never past today: nobody has read all of a day that has not come.
+    fn watermark(&self, through: NaiveDate) -> NaiveDate {
+        let today = contract::civil_day(self.stamp.at);
+        if through > today {
+            tracing::warn!(
+                source = self.pipeline.name,
+                %through,
+                "the source says it is complete through a day to come; taken as today"
+            );
+        }
+        through.min(today)
     }
+}
+
+/// The period a file was delivered for. When it came says nothing about that.
+fn period(delivery: &Delivery) -> String {
+    let period = delivery
+        .period
+        .or_else(|| Period::named_in(&delivery.file_name));
+    period.map_or_else(|| "unknown".to_owned(), |it| it.to_string())
 }
 
 fn bookkeeper(name: &str) -> Result<&'static contract::Entity> {
@@ -301,46 +317,4 @@ fn bookkeeper(name: &str) -> Result<&'static contract::Entity> {
         source_name: name.to_owned(),
         reason: "the entity is not among the schemas".to_owned(),
     })
-}
-
-fn period_in(name: &str) -> Option<String> {
-    let bytes = name.as_bytes();
-    (0..bytes.len()).find_map(|start| {
-        let starts_a_number = start == 0 || !bytes[start - 1].is_ascii_digit();
-        let year = name.get(start..start + 4)?;
-        let is_year = year.starts_with("19") || year.starts_with("20");
-        if !starts_a_number || !is_year || !year.bytes().all(|it| it.is_ascii_digit()) {
-            return None;
-        }
-        let rest = name.get(start + 4..)?;
-        if let Some(half @ ("H1" | "H2")) = rest.get(..2) {
-            return Some(format!("{year}{half}"));
-        }
-        let month = rest.strip_prefix(['-', '_']).unwrap_or(rest).get(..2)?;
-        let number: u32 = month.parse().ok()?;
-        (1..=12)
-            .contains(&number)
-            .then(|| format!("{year}-{month}"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::period_in;
-
-    #[test]
-    fn periods_are_found_in_file_names() {
-        assert_eq!(
-            period_in("fremmoede-2010-03.csv").as_deref(),
-            Some("2010-03")
-        );
-        assert_eq!(
-            period_in("fremmoede_201012.csv").as_deref(),
-            Some("2010-12")
-        );
-        assert_eq!(period_in("tilsyn 2010H1.csv").as_deref(), Some("2010H1"));
-        assert_eq!(period_in("attendance.csv"), None);
-        assert_eq!(period_in("120101.csv"), None);
-        assert_eq!(period_in("2010-13.csv"), None);
-    }
 }

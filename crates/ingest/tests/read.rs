@@ -98,6 +98,7 @@ fn last() -> Batch {
         delivery: Some(Delivery {
             file_name: "c.csv".to_owned(),
             sha256: "ab".repeat(32),
+            period: None,
         }),
         complete_through: chrono::NaiveDate::from_ymd_opt(2010, 7, 3),
     }

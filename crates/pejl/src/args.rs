@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Pejl takes a bearing on what works: connectors pull from case systems, provider reports and
@@ -12,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(
     name = "pejl",
     version,
-    after_help = "Exit codes: 0 done, 1 something failed, 2 settings or command line wrong, 3 `verify` found a difference."
+    after_help = "Exit codes: 0 done, 1 something failed, 2 settings or command line wrong, 3 `verify` found a difference, or `calendar --fail-on-overdue` something missing."
 )]
 pub(crate) struct Args {
     /// Settings file. Without it `pejl.toml` in this folder is read if there is one.
@@ -110,6 +111,21 @@ pub(crate) enum Command {
     Query {
         /// The statement, for example "select * from mart.offer_overview limit 5".
         sql: String,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Deliveries that are owed (`calendar.yaml`): what is missing first, then what may still come in time.
+    Calendar {
+        /// As it stood at the end of this day, such as 2026-11-01; what came later is left out [default: today].
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<NaiveDate>,
+        /// Also what has come, in time or late.
+        #[arg(long)]
+        all: bool,
+        /// Exit code 3 when something is overdue or has come only in part.
+        #[arg(long)]
+        fail_on_overdue: bool,
         /// How the answer looks.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,

@@ -20,7 +20,7 @@ mod exit {
     pub(crate) const FAILED: u8 = 1;
     /// The settings are wrong (also clap's code for a wrong command line).
     pub(crate) const SETTINGS: u8 = 2;
-    /// `pejl verify` found records missing, doubled or foreign.
+    /// `pejl verify` found records missing, doubled or foreign; `pejl calendar --fail-on-overdue` deliveries missing.
     pub(crate) const UNCLEAN: u8 = 3;
 }
 
@@ -82,6 +82,7 @@ fn is_about_settings(err: &anyhow::Error) -> bool {
             _ => None,
         });
     matches!(log, Some(bus::Error::Settings(_)))
+        || matches!(err.downcast_ref(), Some(warehouse::Error::Models(_)))
         || err.is::<settings::Mistake>()
         || err.is::<spec::Mistake>()
 }

@@ -208,3 +208,80 @@ fn a_source_that_fails_fails_the_run_but_not_the_others() {
     assert!(said.contains("publication 1"), "{said}");
     assert!(stage.ok(&["verify"]).contains("clean"));
 }
+
+const CALENDAR: &str = "
+- name: complaints
+  sender: complaints unit
+  contact: head of quality control
+  entity: complaint
+  municipality_code: 101
+  files: klager-*
+  proof: file
+  period: month
+  due: 15 days after the period
+  from: 2010-01-01
+  until: 2010-02-28
+";
+
+/// January came, without a row and years late; February never did.
+#[test]
+fn the_calendar_tells_what_is_missing() {
+    let stage = Stage::empty();
+    let drops = stage.path("drops");
+    fs::create_dir_all(&drops).unwrap();
+    fs::write(
+        drops.join("klager-2010-01.csv"),
+        "complaint_id,received_date\n",
+    )
+    .unwrap();
+    stage.write_source("complaint", &drops);
+    let source = stage.path("pipelines/sources/complaint.yaml");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text + "municipality_code: 101\n").unwrap();
+    let calendar = stage.path("pipelines/calendar.yaml");
+    fs::write(&calendar, CALENDAR).unwrap();
+    stage.ok(&["run", "--once"]);
+
+    let missing = stage.ok(&["calendar"]);
+    let first = missing.lines().nth(1).unwrap().trim_start();
+    assert!(
+        first.starts_with("overdue")
+            && first.contains("2010-03-15")
+            && first.contains("head of quality control"),
+        "{missing}"
+    );
+    assert!(
+        !missing.contains("2010-01-31")
+            && missing.contains("1 overdue, 0 in part, 0 not due, 1 came late, 0 in time"),
+        "{missing}"
+    );
+    let all: Vec<serde_json::Value> = stage
+        .ok(&["calendar", "--all", "--format", "json"])
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    let shown: Vec<_> = all
+        .iter()
+        .map(|it| (&it["period"], &it["status"]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (&"2010-02".into(), &"overdue".into()),
+            (&"2010-01".into(), &"late".into())
+        ]
+    );
+    assert_eq!(
+        (&all[1]["rows"], &all[1]["source"]),
+        (&0.into(), &"complaint".into())
+    );
+
+    failing(&stage, &["calendar", "--fail-on-overdue"], 3);
+    stage.ok(&["calendar", "--fail-on-overdue", "--as-of", "2010-02-15"]);
+    fs::write(&calendar, CALENDAR.replace("15 days", "some time")).unwrap();
+    let wrong = failing(&stage, &["calendar"], 2);
+    assert!(
+        wrong.contains("calendar.yaml:10") && wrong.contains("is no due rule"),
+        "{wrong}"
+    );
+}

@@ -1,11 +1,13 @@
-//! Reads what people write (pipeline files, model headers) into checked values; text in, values and positioned errors out.
+//! Reads what people write (pipeline files, model headers, the delivery calendar) into checked values; text in, values and positioned errors out.
 
+mod calendar;
 mod model;
 mod pipeline;
 mod schedule;
 
 use contract::FixBy;
 
+pub use calendar::{Due, Obligation, Proof, parse_calendar};
 pub use model::{
     Check, ColumnDoc, Definition, DefinitionRef, Model, Reference, Severity, parse_definitions,
     parse_model,
@@ -42,6 +44,11 @@ impl Mistake {
     pub fn fix_by(&self) -> FixBy {
         FixBy::Settings
     }
+}
+
+/// The parser's message without its drawing of the source text, which may hold a secret.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 fn place(line: &Option<u64>, column: &Option<u64>) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Mistake, Schedule};
+use crate::{Mistake, Schedule, first_line};
 
 /// One `pipelines/sources/<name>.yaml`. The file name is the source's name.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,11 +157,6 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String,
     }
     out.push_str(rest);
     Ok(out)
-}
-
-/// The parser's message without its drawing of the source text, which may hold a secret.
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

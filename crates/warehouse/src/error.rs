@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong in the warehouse.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Model or definition files are wrong; every mistake found.
+    /// Model or definition files or the delivery calendar are wrong; every mistake found.
     #[error("{}", lines(.0))]
     Models(Vec<Mistake>),
     /// The folder with the models cannot be read.
@@ -35,6 +35,9 @@ pub enum Error {
         /// What the engine says.
         source: DataFusionError,
     },
+    /// A table of the warehouse's own is in no publication yet.
+    #[error("{0} is not published yet; run `pejl build`")]
+    Unpublished(&'static str),
     /// Other builds published first, again and again.
     #[error(
         "gave up after {0} attempts: another build published first each time; let only one build run"
@@ -54,9 +57,11 @@ impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Models(_) | Self::Folder { .. } | Self::Settings(_) | Self::Overtaken(_) => {
-                FixBy::Settings
-            }
+            Self::Models(_)
+            | Self::Folder { .. }
+            | Self::Settings(_)
+            | Self::Unpublished(_)
+            | Self::Overtaken(_) => FixBy::Settings,
             Self::Lake(err) => err.fix_by(),
             Self::Query { .. } | Self::Publication { .. } => FixBy::Us,
         }

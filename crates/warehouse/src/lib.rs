@@ -2,6 +2,7 @@
 
 mod build;
 pub mod checks;
+pub mod deliveries;
 mod error;
 pub mod functions;
 pub mod models;

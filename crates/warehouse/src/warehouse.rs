@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
     execution::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -18,12 +18,14 @@ use datafusion::{
     prelude::SessionContext,
 };
 use lake::Lake;
+use spec::Obligation;
 use telemetry::metric;
 use tokio::sync::Mutex;
 
 use crate::{
     Error, Result,
     build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure},
+    deliveries::{self, Owed},
     models::{Catalog, SCHEMAS},
     publication::Publication,
     session::{self, Current, EndOfPlanning, Ops, Pin, Tables, Versions},
@@ -43,7 +45,9 @@ pub struct WarehouseSettings {
     pub spill: Option<PathBuf>,
     /// The folder with the definitions; `definitions` beside the models where left out.
     pub definitions: Option<PathBuf>,
-    /// What time it is, for publications.
+    /// The delivery calendar; `calendar.yaml` beside the models where left out. There need not be one.
+    pub calendar: Option<PathBuf>,
+    /// What time it is, for publications and for what is late.
     pub now: fn() -> DateTime<Utc>,
 }
 
@@ -55,6 +59,7 @@ impl Default for WarehouseSettings {
             memory_limit: None,
             spill: None,
             definitions: None,
+            calendar: None,
             now: Utc::now,
         }
     }
@@ -69,6 +74,7 @@ pub struct Warehouse {
 struct Inner {
     lake: Lake,
     catalog: Arc<Catalog>,
+    calendar: Arc<[Obligation]>,
     settings: WarehouseSettings,
     runtime: Arc<RuntimeEnv>,
     current: Arc<Current>,
@@ -107,6 +113,11 @@ impl Warehouse {
             None => models.with_file_name("definitions"),
         };
         let catalog = Arc::new(Catalog::read(models, &definitions)?);
+        let calendar = match &settings.calendar {
+            Some(file) => file.clone(),
+            None => models.with_file_name("calendar.yaml"),
+        };
+        let calendar = deliveries::read(&calendar, &catalog)?.into();
         let runtime = runtime(&settings)?;
         let current = Arc::new(Current::default());
         current.look(&lake).await?;
@@ -114,6 +125,7 @@ impl Warehouse {
             inner: Arc::new(Inner {
                 lake,
                 catalog,
+                calendar,
                 settings,
                 runtime,
                 current,
@@ -169,6 +181,24 @@ impl Warehouse {
         Ok(found.map(|it| it.as_ref().clone()))
     }
 
+    /// The delivery calendar as it stood at the end of a day in Denmark; today where left out. Held against the
+    /// current publication, as `ops.delivery_calendar` is.
+    pub async fn delivery_calendar(&self, as_of: Option<NaiveDate>) -> Result<Vec<Owed>> {
+        let today = || contract::civil_day((self.inner.settings.now)());
+        let as_of = as_of.unwrap_or_else(today);
+        if self.inner.calendar.is_empty() {
+            return Ok(Vec::new());
+        }
+        let failed = |err| Error::query("reading what has been delivered", err);
+        let session = self.session().await?;
+        if !session.table_exist(deliveries::COVERAGE).map_err(failed)? {
+            return Err(Error::Unpublished(deliveries::COVERAGE));
+        }
+        let rows = session.table(deliveries::COVERAGE).await.map_err(failed)?;
+        let came = deliveries::coverage(rows).await.map_err(failed)?;
+        Ok(deliveries::judge(&self.inner.calendar, &came, as_of))
+    }
+
     /// Every table the warehouse builds, with what it and its columns hold.
     pub fn docs(&self) -> BTreeMap<String, TableDoc> {
         let nodes = self.inner.catalog.nodes().iter();
@@ -207,6 +237,9 @@ impl Inner {
             Arc::new(Ops {
                 lake: self.lake.clone(),
                 catalog: Arc::clone(&self.catalog),
+                calendar: Arc::clone(&self.calendar),
+                versions: Arc::clone(&versions),
+                now: self.settings.now,
             }),
         ));
         let config = session::config(Some(self.settings.threads));

@@ -11,11 +11,11 @@ use std::{
 };
 
 use connector_api::{Batch, BoxFuture, Connector, Delivery, Error, Reject, Result, Source};
-use contract::Position;
+use contract::{Position, matches};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{pattern::matches, rows::TextRows};
+use crate::rows::TextRows;
 use document::Document;
 use layout::{Delimiter, Encoding, Layout};
 use ledger::Ledger;
@@ -260,7 +260,11 @@ impl Folder {
         self.ledger.add(&name, &sha256);
         self.known.insert(name, stamp);
         batch.position = Some(self.ledger.position()?);
-        batch.delivery = Some(Delivery { file_name, sha256 });
+        batch.delivery = Some(Delivery {
+            file_name,
+            sha256,
+            period: None,
+        });
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! Which values of which variables are asked for, in as many requests as it takes.
 
 use connector_api::{Error, Result};
+use contract::matches;
 use serde::Serialize;
 
 use super::{
     Selection,
     table::{TableInfo, Variable},
 };
-use crate::pattern::matches;
 
 /// What is asked of one variable.
 #[derive(Clone, Debug, PartialEq, Serialize)]

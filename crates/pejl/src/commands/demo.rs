@@ -89,8 +89,8 @@ fn simulated(size: &Size) -> anyhow::Result<simulator::Settings> {
     })
 }
 
-/// A fresh data folder with the sources' drops and the pipelines that read them. The models are the
-/// repository's own.
+/// A fresh data folder with the sources' drops and the pipelines that read them. The models and the
+/// delivery calendar are the repository's own.
 fn prepare(
     settings: &mut Settings,
     folder: &Path,
@@ -113,6 +113,10 @@ fn prepare(
     }
     for part in ["models", "definitions"] {
         copy_folder(&settings.pipelines.join(part), &pipelines.join(part))?;
+    }
+    let calendar = settings.pipelines.join("calendar.yaml");
+    if calendar.exists() {
+        fs::copy(&calendar, pipelines.join("calendar.yaml"))?;
     }
     settings.data = folder.to_path_buf();
     settings.pipelines = pipelines;

@@ -1,6 +1,7 @@
 //! One file per command; each takes settings, uses the crates below, and says what it did.
 
 mod build;
+mod calendar;
 mod connector;
 mod demo;
 mod functions;
@@ -45,6 +46,19 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Build => build::run(&settings).await,
         Command::Serve => roles::serve(settings).await,
         Command::Query { sql, format } => query::run(&settings, &sql, format).await,
+        Command::Calendar {
+            as_of,
+            all,
+            fail_on_overdue,
+            format,
+        } => {
+            let asked = calendar::Asked {
+                as_of,
+                all,
+                fail_on_overdue,
+            };
+            calendar::run(&settings, asked, format).await
+        }
         Command::Verify { format } => verify::run(&settings, format).await,
         Command::Tidy { format } => tidy::run(&settings, format).await,
         Command::Status { format } => status::run(&settings, format).await,

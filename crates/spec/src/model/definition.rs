@@ -42,12 +42,7 @@ pub fn parse_definitions(file: &str, text: &str) -> Result<Vec<Definition>, Mist
             file: file.to_owned(),
             line: err.location().map(|it| it.line()),
             column: err.location().map(|it| it.column()),
-            message: err
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            message: crate::first_line(&err.to_string()),
         })?;
     let mut seen = Vec::new();
     for it in &definitions {

@@ -1,4 +1,4 @@
-//! Months and half-years: `add_months`, `half_year`, `half_year_start`, `half_year_end`.
+//! Months and periods: `add_months`, `half_year`, `half_year_start`, `half_year_end`, `period_start`, `period_end`.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use arrow::{
     datatypes::Date32Type,
 };
 use chrono::{Datelike, Months, NaiveDate};
+use contract::Period;
 use datafusion::{common::exec_err, error::Result};
 
 use super::scalar::{Columns, Kind, Signed, at};
@@ -74,7 +75,25 @@ pub(super) static ALL: &[Signed] = &[
             })
         },
     },
+    Signed {
+        name: "period_start",
+        arguments: &[("period", Kind::Text, PERIOD)],
+        returns: Kind::Date,
+        doc: "The first day of a period; null where the text is no period.",
+        example: "period_start('2010Q3') = 2010-07-01",
+        eval: |columns| period_ends(columns, Period::first_day),
+    },
+    Signed {
+        name: "period_end",
+        arguments: &[("period", Kind::Text, PERIOD)],
+        returns: Kind::Date,
+        doc: "The last day of a period; null where the text is no period.",
+        example: "period_end('2010-W05') = 2010-02-07",
+        eval: |columns| period_ends(columns, Period::last_day),
+    },
 ];
+
+const PERIOD: &str = "2010, 2010H1, 2010Q1, 2010-03 or 2010-W05, or as Statistics Denmark writes it: 2010K1, 2010M03, 2010U05";
 
 /// `day` so many months later, clamped to the end of the month; days since 1970.
 pub(super) fn add_months(day: i32, months: i64) -> Result<i32> {
@@ -140,6 +159,17 @@ fn half_year_ends(
     Ok(Arc::new(days))
 }
 
+fn period_ends(columns: &Columns, end: fn(Period) -> NaiveDate) -> Result<ArrayRef> {
+    let periods = columns.texts(0)?;
+    let days: Date32Array = (0..columns.rows())
+        .map(|row| {
+            let period = Period::parse(at(periods, row)?)?;
+            Some(Date32Type::from_naive_date(end(period)))
+        })
+        .collect();
+    Ok(Arc::new(days))
+}
+
 fn parse_half_year(period: &str) -> Option<(i32, u8)> {
     let (year, half) = period.split_once('H')?;
     let half = match half {
@@ -186,6 +216,19 @@ mod tests {
             ("half_year_end('2010H1')", "2010-06-30"),
             ("half_year_end('2010H2')", "2010-12-31"),
             ("half_year_end(null)", "NULL"),
+        ]);
+    }
+
+    #[test]
+    fn periods_begin_and_end() {
+        answers(&[
+            ("period_start('2010')", "2010-01-01"),
+            ("period_end('2010')", "2010-12-31"),
+            ("period_start('2026K3')", "2026-07-01"),
+            ("period_end('2012-02')", "2012-02-29"),
+            ("period_end('2009U53')", "2010-01-03"),
+            ("period_end('unknown')", "NULL"),
+            ("period_start(null)", "NULL"),
         ]);
     }
 

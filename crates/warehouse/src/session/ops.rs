@@ -6,19 +6,26 @@ use arrow::{
     array::{
         ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     },
-    datatypes::{Field, Schema},
+    datatypes::{Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use datafusion::{
-    catalog::{MemTable, SchemaProvider, TableProvider},
+    catalog::{MemTable, SchemaProvider, TableProvider, streaming::StreamingTable},
     error::Result,
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_plan::{stream::RecordBatchStreamAdapter, streaming::PartitionStream},
+    prelude::SessionContext,
 };
 use lake::Lake;
 use serde::Serialize;
+use spec::Obligation;
 
-use super::{quarantine, tables::outside};
-use crate::{models::Catalog, publication};
+use super::{
+    quarantine,
+    tables::{Tables, Versions, outside},
+};
+use crate::{Error, deliveries, models::Catalog, publication};
 
 /// How far back `ops` looks: publications and builds.
 const KEPT: usize = 200;
@@ -30,9 +37,21 @@ pub(crate) struct Ops {
     pub(crate) lake: Lake,
     /// What is documented.
     pub(crate) catalog: Arc<Catalog>,
+    /// What is owed.
+    pub(crate) calendar: Arc<[Obligation]>,
+    /// Which version of the model that says what has come.
+    pub(crate) versions: Arc<dyn Versions>,
+    /// What time it is.
+    pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-const TABLES: [&str; 4] = ["column_doc", "publication", "quality_check", "quarantine"];
+const TABLES: [&str; 5] = [
+    "column_doc",
+    "delivery_calendar",
+    "publication",
+    "quality_check",
+    "quarantine",
+];
 
 #[async_trait]
 impl SchemaProvider for Ops {
@@ -47,6 +66,7 @@ impl SchemaProvider for Ops {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let rows = match name {
             "column_doc" => column_docs(&self.catalog)?,
+            "delivery_calendar" => return self.delivery_calendar().await.map(Some),
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,
             "quarantine" => return Ok(Some(quarantine::view(&self.lake).await?)),
@@ -56,6 +76,69 @@ impl SchemaProvider for Ops {
             rows.schema(),
             vec![vec![rows]],
         )?)))
+    }
+}
+
+impl Ops {
+    /// Worked out when it is run, not when it is named: a list of tables names them all.
+    async fn delivery_calendar(&self) -> Result<Arc<dyn TableProvider>> {
+        let (schema, table) = deliveries::COVERAGE
+            .split_once('.')
+            .unwrap_or(("core", deliveries::COVERAGE));
+        let published = Tables {
+            schema,
+            lake: self.lake.clone(),
+            versions: Arc::clone(&self.versions),
+        };
+        let calendar = DeliveryCalendar {
+            schema: deliveries::schema(),
+            obligations: Arc::clone(&self.calendar),
+            coverage: published.table(table).await?,
+            now: self.now,
+        };
+        let schema = Arc::clone(&calendar.schema);
+        Ok(Arc::new(StreamingTable::try_new(
+            schema,
+            vec![Arc::new(calendar)],
+        )?))
+    }
+}
+
+/// `ops.delivery_calendar`, before it is known what has come.
+#[derive(Debug)]
+struct DeliveryCalendar {
+    schema: SchemaRef,
+    obligations: Arc<[Obligation]>,
+    /// None while nothing is published.
+    coverage: Option<Arc<dyn TableProvider>>,
+    now: fn() -> DateTime<Utc>,
+}
+
+impl PartitionStream for DeliveryCalendar {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (coverage, obligations) = (self.coverage.clone(), Arc::clone(&self.obligations));
+        let as_of = contract::civil_day((self.now)());
+        let rows = async move {
+            let came = match coverage {
+                Some(coverage) => {
+                    let config = context.session_config().clone();
+                    let ctx = SessionContext::new_with_config_rt(config, context.runtime_env());
+                    deliveries::coverage(ctx.read_table(coverage)?).await?
+                }
+                None if obligations.is_empty() => Vec::new(),
+                None => return Err(outside(Error::Unpublished(deliveries::COVERAGE))),
+            };
+            deliveries::batch(&deliveries::judge(&obligations, &came, as_of))
+        };
+        let stream = futures::stream::once(rows);
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            stream,
+        ))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Patterns of `*` and `?`, as in file names and in codes of statistics.
 
 /// Whether `name` fits a pattern of `*`, `?` and plain characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);

@@ -141,14 +141,15 @@ pub(crate) const KINDS: [Kind; 4] = [
 /// `dir/<code>/<kind>[-<provider>]-<year>-<month>.csv`: semicolon, Windows-1252, CRLF,
 /// `31-12-2010`, decimal comma, CPR numbers without hyphen.
 ///
-/// A record that changes later is in the later month's file again. The first file of each kind and
-/// municipality ends with rows that are wrong.
+/// A record that changes later is in the later month's file again. A list that the municipality keeps
+/// itself comes without rows where a month had none; a provider then sends nothing. The first file
+/// with rows of each kind and municipality ends with rows that are wrong.
 pub fn write_provider_drops(world: &World, dir: &Path) -> Result<Drops> {
     let mut drops = Drops::default();
     for area in world.municipalities() {
         output::folder(&dir.join(area.code.to_string()))?;
         for kind in &KINDS {
-            write_kind(area, kind, world.date(), dir, &mut drops)?;
+            write_kind(area, kind, world, dir, &mut drops)?;
         }
     }
     Ok(drops)
@@ -160,14 +161,25 @@ type FileKey = ((i32, u32), Option<Id>);
 fn write_kind(
     area: &Municipality,
     kind: &Kind,
-    today: NaiveDate,
+    world: &World,
     dir: &Path,
     drops: &mut Drops,
 ) -> Result<()> {
     let Some(table) = area.table(kind.entity) else {
         return Err(Error::Bug(format!("there is no table {}", kind.entity)));
     };
+    let today = world.date();
     let mut files: BTreeMap<FileKey, Vec<Vec<String>>> = BTreeMap::new();
+    if !is_delivered_by_providers(kind) {
+        let years = world.settings().first_year..=today.year();
+        let months = years.flat_map(|year| (1..=12).map(move |month| (year, month)));
+        let is_finished = |month: &(i32, u32)| month_end(*month).is_some_and(|it| it.0 <= today);
+        files.extend(
+            months
+                .take_while(is_finished)
+                .map(|it| ((it, None), Vec::new())),
+        );
+    }
     for row in 0..table.len() {
         // Each month shows the image that its last moment shows.
         let mut months = BTreeSet::new();
@@ -190,11 +202,13 @@ fn write_kind(
             });
         }
     }
-    for (rank, (key, mut rows)) in files.into_iter().enumerate() {
+    let mut is_spoilt = false;
+    for (key, mut rows) in files {
         let ((year, month), provider) = key;
         let from = provider.map_or_else(String::new, |it| format!("-{it}"));
         let file = format!("{}/{}{from}-{year}-{month:02}.csv", area.code, kind.prefix);
-        if rank == 0 {
+        if !is_spoilt && !rows.is_empty() {
+            is_spoilt = true;
             spoil(kind, &file, &mut rows, drops);
         }
         drops.files += 1;
@@ -220,6 +234,10 @@ fn month_end((year, month): (i32, u32)) -> Option<(NaiveDate, Moment)> {
     Some((plus(next, -1), moment))
 }
 
+fn is_delivered_by_providers(kind: &Kind) -> bool {
+    matches!(kind.entity, "attendance" | "progress_measurement")
+}
+
 /// Who delivers the row; none where the municipality keeps one list.
 fn provider(
     area: &Municipality,
@@ -227,7 +245,7 @@ fn provider(
     columns: &[&'static str],
     cells: &[Cell<'_>],
 ) -> Option<Id> {
-    if !matches!(kind.entity, "attendance" | "progress_measurement") {
+    if !is_delivered_by_providers(kind) {
         return None;
     }
     let Cell::Id(course) = cell(columns, cells, "participation_id") else {

@@ -25,6 +25,19 @@ pub struct Coerced {
     pub violations: Vec<Violation>,
 }
 
+/// The rules a row may break.
+pub const RULES: &[&str] = &[
+    "required",
+    "type",
+    "values",
+    "code_list",
+    "minimum",
+    "maximum",
+    "ordered",
+    "pseudonym",
+    "cpr",
+];
+
 /// One broken rule in one row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -33,7 +46,7 @@ pub struct Violation {
     pub row: usize,
     /// The column.
     pub field: String,
-    /// Which rule: `required`, `type`, `values`, `code_list`, `minimum`, `maximum`, `ordered`, `pseudonym`, `cpr`.
+    /// Which of [`RULES`].
     pub rule: &'static str,
     /// The value, at most 80 characters; `None` where there is none or it may not be repeated.
     pub value: Option<String>,
@@ -118,6 +131,7 @@ impl Report {
             }
             None => (None, "the value (not shown)".to_owned()),
         };
+        debug_assert!(RULES.contains(&rule), "{rule} is not among the rules");
         self.violations.push(Violation {
             row,
             field: field.name.clone(),
@@ -135,6 +149,7 @@ impl Report {
         rule: &'static str,
         message: impl Into<String>,
     ) {
+        debug_assert!(RULES.contains(&rule), "{rule} is not among the rules");
         self.violations.push(Violation {
             row,
             field: field.name.clone(),

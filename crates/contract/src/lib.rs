@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use avsc::{CodeRef, Field, Kind, Pii};
 pub use compatible::compatible;
-pub use conform::{Coerced, Violation, check, coerce};
+pub use conform::{Coerced, RULES, Violation, check, coerce};
 pub use coordinates::{
     DELETED, OFFSET, PARTITION, SOURCE, SOURCE_POSITION, TIMESTAMP, TOPIC, TRACE_ID, header,
     raw_schema,

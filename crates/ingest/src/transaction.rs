@@ -56,6 +56,10 @@ impl<'a> Transaction<'a> {
             log.ensure_topic(&entity.topic(), partitions).await?;
         }
         log.ensure_topic(QUARANTINE_TOPIC, partitions).await?;
+        // A first rise is only seen as one where the series was there before.
+        for rule in contract::RULES.iter().chain(&[UNREADABLE]) {
+            metric::SOURCE_REJECTED.add([&pipeline.name, rule], 0);
+        }
         Ok(Self {
             producer,
             pipeline,

@@ -18,6 +18,9 @@ use crate::{
     refused::{self, Refusal},
 };
 
+/// Why a record cannot be read as a row: its schema is not known, its value is not of it, its key is none.
+pub(crate) const UNREADABLE: &[&str] = &["schema", "encoding", "key"];
+
 /// Reads the records of one entity's topic.
 #[derive(Debug)]
 pub(crate) struct EntityReader {

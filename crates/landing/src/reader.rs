@@ -3,10 +3,11 @@
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bus::Delivered;
 use contract::{Entity, MARK_TOPIC, QUARANTINE_TOPIC};
+use telemetry::metric;
 
 use crate::{
     Result,
-    entity::EntityReader,
+    entity::{EntityReader, UNREADABLE},
     mark::{MARK_TABLE, MarkReader},
     quarantine::QuarantineReader,
     refused::QUARANTINE_TABLE,
@@ -50,6 +51,16 @@ impl Reader {
             Self::Entity(reader) => reader.entity().raw_table(),
             Self::Quarantine(_) => QUARANTINE_TABLE.to_owned(),
             Self::Mark(_) => MARK_TABLE.to_owned(),
+        }
+    }
+
+    /// Makes what is counted of refused records appear.
+    pub(crate) fn touch_refused(&self) {
+        if let Self::Entity(reader) = self {
+            let rules = contract::RULES.iter().chain(UNREADABLE);
+            for rule in rules {
+                metric::LANDING_REJECTED.add([&reader.entity().name, rule], 0);
+            }
         }
     }
 

@@ -97,6 +97,7 @@ impl TopicLander {
             .iter()
             .map(|(partition, at)| (*partition, at.start));
         let consumer = shared.log.consumer(&assignments(&topic, starts)).await?;
+        // A first rise is only seen as one where the series was there before.
         let name = [topic.name.as_str()];
         for rare in [
             metric::LANDING_SUPERSEDED,
@@ -105,6 +106,7 @@ impl TopicLander {
         ] {
             rare.add(name, 0);
         }
+        reader.touch_refused();
         Ok(Self {
             shared,
             topic,

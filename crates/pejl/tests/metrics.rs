@@ -268,8 +268,9 @@ impl Samples {
         samples.filter(move |it| it.name.strip_prefix(name).is_some_and(is_part))
     }
 
+    /// The only sample of a counter that is not 0.
     fn one<'a>(&'a self, name: &'a str) -> &'a Sample {
-        let mut found = self.of(name);
+        let mut found = self.of(name).filter(|it| it.value > 0.0);
         let first = found.next().unwrap_or_else(|| panic!("no {name}"));
         assert!(found.next().is_none(), "{name} more than once");
         first

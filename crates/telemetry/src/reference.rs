@@ -11,8 +11,8 @@ What every long-running role serves at `/metrics`, as far as it does that work. 
 `UPDATE_EXPECT=1 cargo test --workspace --lib -- reference` writes it anew. [operating.md](operating.md#observing) says what to look at first,
 `deploy/alerts.yaml` has rules for Prometheus.
 
-Times are when, not how long ago: `time() - pejl_publication_timestamp_seconds` is the age of the publication. A counter with labels appears with
-its first event. Histograms have `_bucket`, `_sum` and `_count`.
+Times are when, not how long ago: `time() - pejl_publication_timestamp_seconds` is the age of the publication. A counter with labels may appear with
+its first event only. Histograms have `_bucket`, `_sum` and `_count`.
 
 | metric | kind | unit | labels | meaning |
 |---|---|---|---|---|

@@ -11,7 +11,7 @@ use deltalake::{
     protocol::{DeltaOperation, SaveMode},
 };
 use serde_json::{Value, json};
-use telemetry::metric;
+use telemetry::{Traceparent, metric};
 use uuid::Uuid;
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// Key in `commitInfo` under which a commit carries an id of its own.
 pub(crate) const COMMIT_ID: &str = "pejlCommit";
+
+/// Key in `commitInfo` for the place in its trace of what made the commit.
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// How often a commit is tried before giving up on a busy or failing table.
 pub(crate) const ATTEMPTS: u32 = 20;
@@ -70,7 +73,10 @@ impl Commit {
             partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.clone()),
             predicate: None,
         };
-        let info = HashMap::from([(COMMIT_ID.to_owned(), Value::from(self.id.clone()))]);
+        let mut info = HashMap::from([(COMMIT_ID.to_owned(), Value::from(self.id.clone()))]);
+        if let Some(place) = Traceparent::current() {
+            info.insert(TRACEPARENT.to_owned(), Value::from(place.to_string()));
+        }
         // Without `lastUpdated` a txn never expires: with it, a table property could make an idle
         // topic start over from its first offset.
         let txns = txns

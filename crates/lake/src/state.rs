@@ -25,9 +25,13 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, path::Path}
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 use serde_json::Value;
+use telemetry::Traceparent;
 
 use self::log_files::log_files;
-use crate::{Error, Lake, Result, commit::COMMIT_ID};
+use crate::{
+    Error, Lake, Result,
+    commit::{COMMIT_ID, TRACEPARENT},
+};
 
 /// Past this age the state is read anew, long before log cleanup could remove the commits it still needs.
 const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -79,6 +83,13 @@ impl Lake {
     pub async fn txns(&self, table: &str) -> Result<HashMap<String, i64>> {
         let state = self.latest(table).await?;
         Ok(state.map(|state| state.txns.clone()).unwrap_or_default())
+    }
+
+    /// The place in its trace of the commit that made `version`, where it was traced and its file is still there.
+    pub async fn traceparent(&self, table: &str, version: i64) -> Result<Option<Traceparent>> {
+        let commit = read_commit(table, &self.log_store(table), version).await?;
+        let place = commit.and_then(|it| commit_info(&it, TRACEPARENT));
+        Ok(place.as_deref().and_then(Traceparent::parse))
     }
 
     async fn latest(&self, table: &str) -> Result<Option<Arc<State>>> {
@@ -178,8 +189,12 @@ pub(crate) async fn read_commit(
 
 /// The id Pejl gave a commit, if it was Pejl's.
 pub(crate) fn commit_id(commit: &[u8]) -> Option<String> {
+    commit_info(commit, COMMIT_ID)
+}
+
+fn commit_info(commit: &[u8], key: &str) -> Option<String> {
     let info = lines(commit).find_map(|line| line.ok()?.commit_info)?;
-    Some(info.get(COMMIT_ID)?.as_str()?.to_owned())
+    Some(info.get(key)?.as_str()?.to_owned())
 }
 
 fn lines(commit: &[u8]) -> impl Iterator<Item = serde_json::Result<Line>> {

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value},
-    trace::v1::Span,
+    trace::v1::{Span, span::Link},
 };
 use prost::Message;
 use stage::Stage;
@@ -68,14 +68,19 @@ fn one_trace_id_leads_from_the_source_to_the_row_and_its_commit() {
     assert_eq!(attribute(commit, "rows"), "2");
     assert_eq!(attribute(commit, "version"), "0");
 
-    // A build is of many traces: it has its own, and what reads it points there.
+    // A build is of many traces: it has its own, points to the commits it reads, and what reads it points to it.
     let build = seen.one("build", &[("publication", "1")]);
+    let links: Vec<(&[u8], &[u8])> = build.links.iter().map(place).collect();
+    assert!(
+        links.contains(&(&read.trace_id, &commit.span_id)),
+        "{links:?}"
+    );
     let model = seen.one("model", &[("model", "core.unit")]);
     assert!(is_child(model, build));
     let statement = seen.one("statement", &[("publication", "1")]);
     assert_eq!(attribute(statement, "rows"), "1");
-    let linked = statement.links.iter().map(|it| &it.span_id);
-    assert_eq!(linked.collect::<Vec<_>>(), [&build.span_id]);
+    let links: Vec<(&[u8], &[u8])> = statement.links.iter().map(place).collect();
+    assert_eq!(links, [(&*build.trace_id, &*build.span_id)]);
 }
 
 #[test]
@@ -234,6 +239,10 @@ impl Seen {
 
 fn is_child(span: &Span, parent: &Span) -> bool {
     span.parent_span_id == parent.span_id && span.trace_id == parent.trace_id
+}
+
+fn place(link: &Link) -> (&[u8], &[u8]) {
+    (&link.trace_id, &link.span_id)
 }
 
 fn attribute(span: &Span, key: &str) -> String {

@@ -31,6 +31,11 @@ impl Traceparent {
         })
     }
 
+    /// The place of the span at hand, where it is exported.
+    pub fn current() -> Option<Self> {
+        exported(&Span::current())
+    }
+
     /// The place of `span`, which is below this one.
     pub fn below(self, span: &Span) -> Self {
         exported(span).unwrap_or_else(|| Self {

@@ -98,12 +98,29 @@ impl Builder<'_> {
         )
     }
 
+    /// Has the span of the build point to the commits that brought landed tables to where it reads them. One that cannot be found is
+    /// left out: a trace is no reason for a build to fail.
+    async fn link_inputs(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, i64>) {
+        if Traceparent::current().is_none() {
+            return;
+        }
+        for (table, version) in inputs {
+            if previous.is_some_and(|it| it.inputs.get(table) == Some(version)) {
+                continue;
+            }
+            if let Ok(Some(commit)) = self.lake.traceparent(table, *version).await {
+                commit.link_from(&Span::current());
+            }
+        }
+    }
+
     async fn build(
         &self,
         previous: Option<Publication>,
         inputs: BTreeMap<String, i64>,
         computed: &mut Computed,
     ) -> Result<Option<BuildReport>> {
+        self.link_inputs(previous.as_ref(), &inputs).await;
         let candidates = Arc::new(Candidates::new(inputs.clone()));
         let ctx = (self.session)(Arc::clone(&candidates))?;
         let step = Step {

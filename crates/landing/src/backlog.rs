@@ -29,6 +29,15 @@ pub(crate) struct Waiting {
     pub(crate) oldest: Option<i64>,
 }
 
+/// How far behind everything is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Measured {
+    /// Offsets, by topic and partition.
+    lags: BTreeMap<(String, i32), i64>,
+    /// Milliseconds, by table.
+    ages: BTreeMap<String, i64>,
+}
+
 impl Backlog {
     /// Stands at `waiting` now.
     pub(crate) fn note(&self, topic: &str, partition: i32, waiting: Waiting) {
@@ -37,10 +46,12 @@ impl Backlog {
 
     /// Only `partitions` of `topic` are this process's now; the others are no longer its to measure.
     pub(crate) fn keep(&self, topic: &str, partitions: &BTreeSet<i32>) {
-        self.known().retain(|(name, partition), _| {
+        self.known().retain(|(name, partition), waiting| {
             let stays = name != topic || partitions.contains(partition);
             if !stays {
                 metric::LANDING_LAG.set([topic, &partition.to_string()], 0.0);
+                // Until the partitions that stay are measured again.
+                metric::LANDING_AGE.set([&waiting.table], 0.0);
             }
             stays
         });
@@ -53,34 +64,87 @@ impl Backlog {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            self.measure(log.as_ref()).await;
+            let Measured { lags, ages } = self.measure(log.as_ref()).await;
+            for ((topic, partition), lag) in lags {
+                metric::LANDING_LAG.set([&topic, &partition.to_string()], lag as f64);
+            }
+            for (table, age) in ages {
+                metric::LANDING_AGE.set([&table], age as f64 / 1000.0);
+            }
         }
     }
 
-    async fn measure(&self, log: &dyn Log) {
+    async fn measure(&self, log: &dyn Log) -> Measured {
         let known = self.known().clone();
         let now = Utc::now().timestamp_millis();
-        let mut ages: BTreeMap<String, i64> = BTreeMap::new();
-        for ((topic, partition), Waiting { table, .. }) in known {
-            let age = ages.entry(table).or_default();
+        let mut measured = Measured::default();
+        for (place, Waiting { table, oldest, .. }) in known {
+            let age = measured.ages.entry(table).or_default();
+            *age = (*age).max(oldest.map_or(0, |oldest| now - oldest));
             // What cannot be asked keeps its last value; that the log is away, others say.
-            let Ok(range) = log.range(&topic, partition).await else {
+            let Ok(range) = log.range(&place.0, place.1).await else {
                 continue;
             };
-            // Landing went on meanwhile.
-            let Some(waiting) = self.known().get(&(topic.clone(), partition)).cloned() else {
-                continue;
-            };
-            let lag = (range.high - waiting.next.max(range.low)).max(0);
-            metric::LANDING_LAG.set([&topic, &partition.to_string()], lag as f64);
-            *age = (*age).max(waiting.oldest.map_or(0, |oldest| now - oldest));
+            // Landing went on meanwhile: what has landed by now is not behind.
+            let next = self.known().get(&place).map(|it| it.next);
+            if let Some(next) = next {
+                let lag = range.high - next.max(range.low);
+                measured.lags.insert(place, lag.max(0));
+            }
         }
-        for (table, age) in ages {
-            metric::LANDING_AGE.set([&table], age as f64 / 1000.0);
-        }
+        measured
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, i32), Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "test code")]
+mod tests {
+    use bus::{EmbeddedLog, Record};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_table_is_as_old_as_the_oldest_record_that_waits_in_any_partition() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(folder.path()).await.unwrap();
+        log.ensure_topic("pejl.unit", 2).await.unwrap();
+        let mut producer = log.producer("test").await.unwrap();
+        producer
+            .send("pejl.unit", vec![Record::default(); 3])
+            .await
+            .unwrap();
+        producer.commit(None).await.unwrap();
+        // Records without a key go where they like.
+        let filled = i32::from(log.range("pejl.unit", 1).await.unwrap().high == 3);
+        let hour_ago = Utc::now().timestamp_millis() - 3_600_000;
+        let backlog = Backlog::default();
+        let note = |partition, next, oldest| {
+            let table = "raw.unit".to_owned();
+            let waiting = Waiting {
+                table,
+                next,
+                oldest,
+            };
+            backlog.note("pejl.unit", partition, waiting);
+        };
+        note(filled, 1, Some(hour_ago));
+        note(1 - filled, 0, None);
+        let measured = backlog.measure(&log).await;
+        assert_eq!(measured.lags[&("pejl.unit".to_owned(), filled)], 2);
+        assert_eq!(measured.lags[&("pejl.unit".to_owned(), 1 - filled)], 0);
+        assert!(measured.ages["raw.unit"] >= 3_600_000);
+
+        note(filled, 3, None);
+        let measured = backlog.measure(&log).await;
+        assert_eq!(measured.lags[&("pejl.unit".to_owned(), filled)], 0);
+        assert_eq!(measured.ages["raw.unit"], 0);
+
+        // Another lander's now.
+        backlog.keep("pejl.unit", &BTreeSet::from([1 - filled]));
+        assert_eq!(backlog.measure(&log).await.lags.len(), 1);
     }
 }

@@ -162,12 +162,13 @@ impl TopicLander {
                 () = stop.cancelled() => break,
                 polled = self.consumer.poll(self.shared.settings.poll_records, wait) => {
                     self.take(polled?).await?;
+                    self.note_backlog()?;
                 }
             }
             if self.is_due() {
                 self.flush().await?;
+                self.note_backlog()?;
             }
-            self.note_backlog()?;
             if trimmed.elapsed() >= Duration::from_secs(60) {
                 self.trim().await?;
                 trimmed = Instant::now();

@@ -39,6 +39,7 @@ pub use quarantine::{
 pub use reference::{CodeList, code_list, code_lists};
 pub use scrub::scrub;
 pub use stand_in::{is_of_another_key, pseudonym_in, stand_in};
+pub use text::day_in;
 
 /// Who can fix an error. It decides what is tried again and what the message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

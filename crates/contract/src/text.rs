@@ -45,6 +45,16 @@ pub(crate) fn date(value: &str) -> Option<i32> {
     Some(Date32Type::from_naive_date(date))
 }
 
+/// The date a text holds: `2010-01-31`, also with a time after it, `31-01-2010`, `31.1.2010` or `31/01/2010`.
+pub fn day_in(text: &str) -> Option<NaiveDate> {
+    let text = text.trim();
+    let iso = text.get(..10).and_then(date);
+    let ends = |it: &str| it.is_empty() || it.starts_with([' ', 'T']);
+    iso.filter(|_| ends(&text[10..]))
+        .and_then(Date32Type::to_naive_date_opt)
+        .or_else(|| day_first(text))
+}
+
 /// `2010-01-31T12:00:00Z` as microseconds since 1970; the zone must be there.
 pub(crate) fn instant(value: &str) -> Option<i64> {
     let instant = DateTime::parse_from_rfc3339(value).ok()?;

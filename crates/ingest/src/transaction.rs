@@ -182,18 +182,8 @@ impl<'a> Transaction<'a> {
             self.report_missing_columns(delivery, mapping).await?;
             self.send_delivery(delivery).await?;
         }
-        if let (Some(through), Some(municipality)) =
-            (batch.complete_through, self.pipeline.municipality_code)
-        {
-            let entity = bookkeeper("watermark")?;
-            let values = [
-                ("municipality_code", municipality.to_string()),
-                ("entity", self.pipeline.entity.name.clone()),
-                ("complete_through", self.watermark(through).to_string()),
-                ("updated_at", self.now()),
-            ];
-            let record = single(entity, &values, "", &self.stamp)?;
-            self.producer.send(&entity.topic(), vec![record]).await?;
+        if let Some(through) = batch.complete_through {
+            self.send_watermark(through).await?;
         }
         self.producer
             .commit(Some((&self.pipeline.name, position)))
@@ -263,9 +253,16 @@ impl<'a> Transaction<'a> {
 
     async fn send_delivery(&mut self, delivery: &Delivery) -> Result<()> {
         let entity = bookkeeper("delivery")?;
+        // A file may be named after a citizen.
+        let file_name = contract::scrub(&delivery.file_name).into_owned();
         let short = delivery.sha256.get(..16).unwrap_or(&delivery.sha256);
+        let mut delivery_id = format!("{}/{short}", self.pipeline.name);
+        if self.counts.rows == 0 {
+            // Files without rows are alike, and each says that there was nothing.
+            delivery_id = format!("{delivery_id}/{file_name}");
+        }
         let values = [
-            ("delivery_id", format!("{}/{short}", self.pipeline.name)),
+            ("delivery_id", delivery_id),
             (
                 "municipality_code",
                 self.pipeline.municipality_code.unwrap_or(0).to_string(),
@@ -273,11 +270,7 @@ impl<'a> Transaction<'a> {
             ("sender", self.pipeline.sender.clone()),
             ("entity", self.pipeline.entity.name.clone()),
             ("period", period(delivery)),
-            // A file may be named after a citizen.
-            (
-                "file_name",
-                contract::scrub(&delivery.file_name).into_owned(),
-            ),
+            ("file_name", file_name),
             ("sha256", delivery.sha256.clone()),
             ("rows_read", self.counts.rows.to_string()),
             ("rows_accepted", self.counts.accepted.to_string()),
@@ -294,17 +287,31 @@ impl<'a> Transaction<'a> {
         self.stamp.at.to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
-    /// A watermark, but never past today: nobody has read all of a day that has not come.
-    fn watermark(&self, through: NaiveDate) -> NaiveDate {
+    /// Says how far the source is complete, but never past today: nobody has read all of a day that has not come.
+    async fn send_watermark(&mut self, through: NaiveDate) -> Result<()> {
+        let source = &self.pipeline.name;
+        let Some(municipality) = self.pipeline.municipality_code else {
+            tracing::warn!(
+                source,
+                %through,
+                "nobody is told how far the source is complete: its file says no municipality_code (0 is the whole country)"
+            );
+            return Ok(());
+        };
         let today = contract::civil_day(self.stamp.at);
         if through > today {
-            tracing::warn!(
-                source = self.pipeline.name,
-                %through,
-                "the source says it is complete through a day to come; taken as today"
-            );
+            tracing::warn!(source, %through, "the source says it is complete through a day to come; taken as today");
         }
-        through.min(today)
+        let entity = bookkeeper("watermark")?;
+        let values = [
+            ("municipality_code", municipality.to_string()),
+            ("entity", self.pipeline.entity.name.clone()),
+            ("complete_through", through.min(today).to_string()),
+            ("updated_at", self.now()),
+        ];
+        let record = single(entity, &values, "", &self.stamp)?;
+        self.producer.send(&entity.topic(), vec![record]).await?;
+        Ok(())
     }
 }
 

@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use bus::{Assignment, Delivered, EmbeddedLog, SharedLog};
+use chrono::{NaiveDate, Utc};
 use connector_api::{
     Batch, BoxFuture, Connector, Delivery, Entry, Error, Reject, Result, Source, entry,
 };
@@ -37,6 +38,8 @@ struct Played;
 struct Config {
     #[serde(default)]
     breaks_off: bool,
+    #[serde(default)]
+    through: Option<String>,
 }
 
 impl Connector for Played {
@@ -48,6 +51,7 @@ impl Connector for Played {
         Ok(Box::new(Playing {
             step: if from.is_some() { 2 } else { 0 },
             breaks_off: config.breaks_off,
+            through: config.through.map(|it| it.parse().unwrap()),
         }))
     }
 }
@@ -55,6 +59,7 @@ impl Connector for Played {
 struct Playing {
     step: usize,
     breaks_off: bool,
+    through: Option<NaiveDate>,
 }
 
 impl Source for Playing {
@@ -64,7 +69,10 @@ impl Source for Playing {
             match self.step {
                 1 => Ok(Some(first())),
                 2 if self.breaks_off => Err(Error::Source("the line went dead".to_owned())),
-                2 => Ok(Some(last())),
+                2 => Ok(Some(Batch {
+                    complete_through: self.through.or(NaiveDate::from_ymd_opt(2010, 7, 3)),
+                    ..last()
+                })),
                 _ => Ok(None),
             }
         })
@@ -100,7 +108,7 @@ fn last() -> Batch {
             sha256: "ab".repeat(32),
             period: None,
         }),
-        complete_through: chrono::NaiveDate::from_ymd_opt(2010, 7, 3),
+        complete_through: None,
     }
 }
 
@@ -312,4 +320,56 @@ async fn a_column_that_a_file_lacks_is_told_to_its_sender() {
             String::from_utf8_lossy(it.record.value.as_ref().unwrap()).contains("doedsdato")
         });
     assert!(told, "nobody was told of the missing column");
+}
+
+/// A column of the records of an entity, as text.
+async fn column(bench: &Bench, entity: &str, name: &str) -> Vec<String> {
+    let entity = contract::entity(entity).unwrap();
+    let records = bench.records(&entity.topic()).await;
+    let values: Vec<Option<&[u8]>> = records
+        .iter()
+        .map(|it| it.record.value.as_deref())
+        .collect();
+    let decoded = codec::Decoder::new(entity)
+        .unwrap()
+        .decode(&values)
+        .unwrap();
+    let column = decoded.batch.column_by_name(name).unwrap();
+    let texts = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap();
+    let texts = texts.as_string::<i32>();
+    texts.iter().flatten().map(str::to_owned).collect()
+}
+
+/// Nobody has read all of a day that has not come, whatever the source says.
+#[tokio::test]
+async fn a_watermark_is_never_past_today() {
+    let today = || contract::civil_day(Utc::now()).to_string();
+    let said = async |through: &str| {
+        let bench = Bench::new().await;
+        let text = PIPELINE.replace("breaks_off: false", &format!("through: {through}"));
+        bench.read(&text).await.unwrap();
+        column(&bench, "watermark", "complete_through").await
+    };
+    assert_eq!(said("2010-07-03").await, ["2010-07-03"]);
+    let before = today();
+    let through = said("2999-12-31").await;
+    assert!(through == [before] || through == [today()], "{through:?}");
+    let bench = Bench::new().await;
+    bench
+        .read(&PIPELINE.replace("municipality_code: 101\n", ""))
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.records("pejl.watermark").await.len(),
+        0,
+        "whose would it be?"
+    );
+}
+
+/// When a file came says nothing about its period.
+#[tokio::test]
+async fn a_delivery_has_the_period_of_its_name_or_none() {
+    let bench = Bench::new().await;
+    bench.read(PIPELINE).await.unwrap();
+    assert_eq!(column(&bench, "delivery", "period").await, ["unknown"]);
 }

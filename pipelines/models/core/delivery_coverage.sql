@@ -2,10 +2,14 @@
 --     evidence that ops.delivery_calendar holds against pipelines/calendar.yaml. When a thing came says nothing of its period.
 -- grain: coverage_id
 -- check: ends_after_it_begins: first_day <= last_day
-with file as (
-    select *, row_number() over (partition by delivery_id order by received_at) as turn
+with delivered as (
+    select *, rows_accepted = 0 and rows_quarantined > 0 as refused
     from raw.delivery
     where _deleted is not true
+),
+file as (
+    select *, row_number() over (partition by delivery_id order by refused, received_at) as turn
+    from delivered
 ),
 dated as (
     select municipality_code, 'benchmark' as entity, _source, period_start(period) as first_day, period_end(period) as last_day,
@@ -43,7 +47,7 @@ select
     period_end(period) as last_day,  -- Last day covered; null where a file names no period.
     received_at,  -- When it came first.
     rows_accepted as row_count,  -- Rows taken in; null for a watermark.
-    rows_accepted = 0 and rows_quarantined > 0 as refused  -- Whether all there was in it was set aside, so that it covers nothing.
+    refused  -- Whether all there was in it was set aside, so that it covers nothing.
 from file
 where turn = 1
 union all

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use chrono::{NaiveDate, Utc};
 use connector_api::{Batch, BoxFuture, Connector, Delivery, Error, Reject, Result, Source};
 use contract::{Position, matches};
 use schemars::JsonSchema;
@@ -18,8 +19,9 @@ use serde::Deserialize;
 use crate::rows::TextRows;
 use document::Document;
 use layout::{Delimiter, Encoding, Layout};
-use ledger::Ledger;
+use ledger::{Ledger, Outcome};
 use survey::{Survey, survey};
+use watermark::{Watermark, latest, unbroken};
 
 mod document;
 mod layout;
@@ -27,6 +29,7 @@ mod ledger;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod watermark;
 
 /// CSV files in a folder.
 pub(crate) struct Files;
@@ -38,10 +41,10 @@ pub(crate) struct Files;
 /// bytes that are no characters goes to quarantine with its line number, and the rest of the file is
 /// read. A file that cannot be read as rows at all (an Excel file called .csv, a column twice) goes to
 /// quarantine as one row, and the files after it are read. Blank rows are passed over, also rows of nothing but delimiters. An empty field is null. An
-/// empty file is fine. A column without a name is called `column_4` after its place.
+/// empty file is fine, and each counts for itself, for it says that there was nothing. A column without a name is called `column_4` after its place.
 ///
 /// Position: `{"files": {"<name>": "<sha-256>"}, "former": ["<sha-256>"]}`, the content read last under
-/// each name, and contents that were replaced since. It grows by about 100 bytes with every file.
+/// each name (` empty` or ` refused` behind it where it gave no rows), and contents that were replaced since. It grows by about 100 bytes with every file.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -70,6 +73,10 @@ pub(crate) struct Config {
     /// How long a file must have been left alone before it is read, in seconds.
     #[serde(default)]
     min_age_seconds: u64,
+    /// What tells through which business day the files hold everything; without it they tell nothing, and indicators that need the
+    /// entity stay pending. The pipeline must say `municipality_code`.
+    #[serde(default)]
+    watermark: Option<Watermark>,
 }
 
 fn any_csv() -> String {
@@ -104,6 +111,7 @@ impl Connector for Files {
             path: config.path,
             pattern: config.pattern.to_lowercase(),
             min_age: Duration::from_secs(config.min_age_seconds),
+            watermark: config.watermark,
             ledger,
             known: HashMap::new(),
             waiting: VecDeque::new(),
@@ -117,6 +125,7 @@ struct Folder {
     pattern: String,
     layout: Layout,
     min_age: Duration,
+    watermark: Option<Watermark>,
     ledger: Ledger,
     /// Files that need no second look while their size and time stay the same.
     known: HashMap<String, Stamp>,
@@ -131,6 +140,10 @@ struct Open {
     stamp: Stamp,
     survey: Survey,
     document: Document,
+    /// Whether it gave a row or a reject so far.
+    has_rows: bool,
+    /// The latest date so far in the column that tells how far the file is complete.
+    latest: Option<NaiveDate>,
 }
 
 type Stamp = (u64, Option<SystemTime>);
@@ -221,6 +234,8 @@ impl Folder {
                 stamp,
                 survey,
                 document,
+                has_rows: false,
+                latest: None,
             })),
             Err(reject) => Found::Refused(self.refuse(name, stamp, survey.sha256, reject)?),
         }))
@@ -244,7 +259,7 @@ impl Folder {
         let mut rows = TextRows::new(&[]);
         rows.reject(reject);
         let mut batch = rows.finish()?;
-        self.complete(&mut batch, name, stamp, sha256)?;
+        self.complete(&mut batch, name, stamp, sha256, Outcome::Refused)?;
         Ok(batch)
     }
 
@@ -255,27 +270,35 @@ impl Folder {
         name: String,
         stamp: Stamp,
         sha256: String,
+        outcome: Outcome,
     ) -> Result<()> {
         let file_name = contract::scrub(&name).into_owned();
-        self.ledger.add(&name, &sha256);
+        let watermark = self.watermark.as_ref();
+        let period = watermark.and_then(|it| it.period_of(&name));
+        self.ledger.add(&name, &sha256, outcome);
         self.known.insert(name, stamp);
         batch.position = Some(self.ledger.position()?);
         batch.delivery = Some(Delivery {
             file_name,
             sha256,
-            period: None,
+            period,
         });
         Ok(())
     }
 
     /// The next batch of the file; the last one has the position.
     async fn read_on(&mut self, mut open: Open) -> Result<Batch> {
-        let (open, step) = blocking(move || {
+        let (mut open, step) = blocking(move || {
             let step = open.document.step();
             (open, step)
         })
         .await?;
         let (mut batch, at_end) = step?;
+        open.has_rows |= !batch.origins.is_empty() || !batch.rejects.is_empty();
+        let today = contract::civil_day(Utc::now());
+        if let Some(Watermark::Column { column }) = &self.watermark {
+            open.latest = open.latest.max(latest(&batch.rows, column, today));
+        }
         if !at_end {
             self.current = Some(open);
             return Ok(batch);
@@ -288,7 +311,20 @@ impl Folder {
             )));
         }
         tracing::info!(file = shown, sha256, "file read");
-        self.complete(&mut batch, open.name, open.stamp, sha256)?;
+        let outcome = if open.has_rows {
+            Outcome::Rows
+        } else {
+            Outcome::Empty
+        };
+        self.complete(&mut batch, open.name, open.stamp, sha256, outcome)?;
+        batch.complete_through = match &self.watermark {
+            Some(watermark @ Watermark::Name { .. }) => {
+                let names = self.ledger.readable();
+                unbroken(names.filter_map(|it| watermark.period_of(it)), today)
+            }
+            Some(Watermark::Column { .. }) => open.latest,
+            None => None,
+        };
         Ok(batch)
     }
 

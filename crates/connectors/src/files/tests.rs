@@ -332,6 +332,17 @@ fn settings_are_checked_before_anything_is_opened() {
     ] {
         assert!(check(&wrong).is_err(), "{wrong}");
     }
+    for wrong in [
+        json!({"kind": "guess"}),
+        json!({"kind": "column"}),
+        json!({"kind": "name", "pattern": "{quarter}.csv"}),
+        json!({"kind": "name", "column": "Dato"}),
+    ] {
+        assert!(
+            check(&json!({"path": "in", "watermark": wrong})).is_err(),
+            "{wrong}"
+        );
+    }
     check(&json!({"path": "in", "delimiter": "|", "encoding": "UTF-16LE"})).unwrap();
 }
 
@@ -342,4 +353,101 @@ async fn a_cpr_number_in_a_file_name_goes_nowhere() {
     assert_eq!(shown(&all), ["[cpr] plan.csv:2 id=1"]);
     assert!(!format!("{all:?}").contains("0101801234"), "{all:?}");
     assert!(read::<Files>(&settings(&dir), all.last()).await.is_empty());
+}
+
+/// `file period complete_through` of each file read.
+fn deliveries(batches: &[Batch]) -> Vec<String> {
+    let told = batches.iter().filter_map(|batch| {
+        let delivery = batch.delivery.as_ref()?;
+        let period = delivery
+            .period
+            .map_or_else(|| "-".to_owned(), |it| it.to_string());
+        let through = batch
+            .complete_through
+            .map_or_else(|| "-".to_owned(), |it| it.to_string());
+        Some(format!("{} {period} {through}", delivery.file_name))
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn names_tell_how_far_the_files_are_complete_up_to_the_first_gap() {
+    let dir = folder(&[
+        ("a-2010-01.csv", b"id\n1\n"),
+        ("a-2010-02.csv", b"PK\x03\x04"),
+        ("a-2010-04.csv", b"id\n4\n"),
+        ("a-2099-01.csv", b"id\n99\n"),
+    ]);
+    let mut settings = settings(&dir);
+    settings["watermark"] = json!({"kind": "name"});
+    let first = read::<Files>(&settings, None).await;
+    assert_eq!(
+        deliveries(&first),
+        [
+            "a-2010-01.csv 2010-01 2010-01-31",
+            "a-2010-02.csv 2010-02 -",
+            "a-2010-04.csv 2010-04 2010-01-31",
+            "a-2099-01.csv 2099-01 2010-01-31",
+        ],
+        "what could not be read as rows is a gap"
+    );
+    fs::write(dir.path().join("a-2010-02.csv"), b"id\n2\n").unwrap();
+    fs::write(dir.path().join("a-2010-03.csv"), b"id\n").unwrap();
+    let second = read::<Files>(&settings, first.last()).await;
+    assert_eq!(
+        deliveries(&second),
+        [
+            "a-2010-02.csv 2010-02 2010-02-28",
+            "a-2010-03.csv 2010-03 2010-04-30"
+        ]
+    );
+
+    settings["watermark"] = json!({"kind": "name", "pattern": "?-{year}-0{quarter}.csv"});
+    assert_eq!(
+        deliveries(&read::<Files>(&settings, None).await)[0],
+        "a-2010-01.csv 2010Q1 2010-03-31"
+    );
+}
+
+#[tokio::test]
+async fn a_column_tells_how_far_each_file_is_complete() {
+    let mut large = String::from("Dato;n\n");
+    for i in 0..9000 {
+        let date = if i == 10 { "30-06-2010" } else { "2010-05-31" };
+        large.push_str(&format!("{date};{i}\n"));
+    }
+    let dir = folder(&[
+        ("1.csv", large.as_bytes()),
+        (
+            "2.csv",
+            b"Dato;n\n31-03-2010;1\n01-01-2099;2\nsnart;3\n;4\n",
+        ),
+        ("3.csv", b"date;n\n2010-01-31;1\n"),
+    ]);
+    let mut settings = settings(&dir);
+    settings["watermark"] = json!({"kind": "column", "column": "Dato"});
+    assert_eq!(
+        deliveries(&read::<Files>(&settings, None).await),
+        ["1.csv - 2010-06-30", "2.csv - 2010-03-31", "3.csv - -"],
+        "the latest of all its batches; not a day to come; none without the column"
+    );
+}
+
+#[tokio::test]
+async fn files_without_rows_are_alike_and_each_is_read() {
+    let dir = folder(&[
+        ("a-2010-01.csv", b"id\n"),
+        ("a-2010-02.csv", b"id\n"),
+        ("a-2010-03.csv", b"id\n1\n"),
+        ("copy.csv", b"id\n1\n"),
+    ]);
+    let settings = settings(&dir);
+    conforms::<Files>(settings.clone()).await;
+    let all = read::<Files>(&settings, None).await;
+    let names = [
+        "a-2010-01.csv - -",
+        "a-2010-02.csv - -",
+        "a-2010-03.csv - -",
+    ];
+    assert_eq!(deliveries(&all), names);
 }

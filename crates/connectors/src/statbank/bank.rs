@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use chrono::NaiveDate;
 use connector_api::{Batch, BoxFuture, Error, Result, Source};
 use contract::Position;
 use fetch::{Client, Method, Reply, Request};
@@ -30,6 +31,8 @@ struct Reading {
     table: TableInfo,
     parts: Vec<Vec<Selected>>,
     done: usize,
+    /// The last day of the latest period so far.
+    through: Option<NaiveDate>,
     position: Stored,
 }
 
@@ -82,6 +85,7 @@ impl Bank {
             table,
             parts,
             done: 0,
+            through: None,
             position,
         });
         Ok(true)
@@ -109,6 +113,9 @@ impl Bank {
             Format::Csv => answer.csv(reply.into_bytes())?,
             Format::JsonStat => answer.json_stat(&reply)?,
         };
+        for batch in &batches {
+            reading.through = reading.through.max(reading.table.through(&batch.rows));
+        }
         if reading.done < reading.parts.len() {
             self.waiting.extend(batches);
             self.reading = Some(reading);
@@ -124,6 +131,7 @@ impl Bank {
         }
         if let Some(last) = batches.last_mut() {
             last.position = Some(position(&reading.position)?);
+            last.complete_through = reading.through;
         }
         self.stored = Some(reading.position);
         self.waiting.extend(batches);

@@ -34,6 +34,8 @@ pub(crate) struct StatBank;
 /// * `TABLE_ID` and `UPDATED`: the table, and when it was published (UTC).
 ///
 /// A request is split so that no answer exceeds the limit of cells, which are rows times variables plus one.
+/// A table says that it is complete through the last day of its latest period (`2026M09`, `2026K3`, `2026`); the pipeline must
+/// then say whose: `municipality_code: 0` for the whole country, which counts for every municipality.
 /// A table is read again when it has been published again or when `variables` or `lang` change. Cite
 /// Statistics Denmark; the licence is CC BY 4.0.
 ///

@@ -1,7 +1,9 @@
 //! What Statistics Denmark says about a table.
 
-use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
+use arrow::array::{AsArray, RecordBatch};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Europe::Copenhagen;
+use contract::Period;
 use serde::Deserialize;
 
 use super::selection::Selected;
@@ -36,6 +38,17 @@ impl TableInfo {
             .from_local_datetime(&self.updated)
             .earliest()
             .map_or_else(|| self.updated.and_utc(), |it| it.to_utc())
+    }
+
+    /// The last day of the latest period that rows speak of; of periods that are not over, such as forecasts, none.
+    pub(super) fn through(&self, rows: &RecordBatch) -> Option<NaiveDate> {
+        let time = self.variables.iter().find(|it| it.time)?.code();
+        let periods = rows.column_by_name(&time)?.as_string_opt::<i32>()?;
+        let published = contract::civil_day(self.updated());
+        let ends = periods.iter().flatten().filter_map(Period::parse);
+        ends.map(Period::last_day)
+            .filter(|it| *it <= published)
+            .max()
     }
 
     /// How many variables an answer has: those selected, and the time whether or not it is.

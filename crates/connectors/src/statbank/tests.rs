@@ -358,3 +358,48 @@ fn settings_name_a_table_or_the_catalogue() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_table_is_complete_through_its_latest_period_that_is_over() {
+    // Published on 25 March 2025.
+    for (codes, expected) in [
+        (&["2024M09", "2025M02", "2024M12"][..], Some("2025-02-28")),
+        (&["2024K3", "2024K4"], Some("2024-12-31")),
+        (&["2023", "2024"], Some("2024-12-31")),
+        (&["2024", "2030"], Some("2024-12-31")),
+        (&["2023:2024"], None),
+    ] {
+        let rows: String = codes.iter().map(|it| format!("00;{it};1\r\n")).collect();
+        let data = format!("\u{feff}HERKOMST1;TID;INDHOLD\r\n{rows}");
+        let (base, _) = bank(TABLE_INFO.to_vec(), move |_| {
+            recorded("text/csv", data.as_bytes())
+        })
+        .await;
+        let all = read::<StatBank>(&straf42(&base), None).await;
+        let through = all
+            .last()
+            .unwrap()
+            .complete_through
+            .map(|it| it.to_string());
+        assert_eq!(through.as_deref(), expected, "{codes:?}");
+    }
+    // In parts, whichever holds the latest; also where the time is not asked for.
+    let (base, _) = bank(TABLE_INFO.to_vec(), any_data).await;
+    let mut settings = straf42(&base);
+    settings["variables"] = json!([{"code": "TID", "values": ["2024", "2020"]}]);
+    settings["max_cells"] = json!(2);
+    let all = read::<StatBank>(&settings, None).await;
+    let through: Vec<Option<String>> = all
+        .iter()
+        .map(|it| it.complete_through.map(|it| it.to_string()))
+        .collect();
+    assert_eq!(through, [None, Some("2024-12-31".to_owned())]);
+    let (base, _) = bank(TABLE_INFO.to_vec(), |_| json_of(DATA_JSON_STAT)).await;
+    let mut settings = straf42(&base);
+    settings["format"] = json!("jsonstat");
+    let all = read::<StatBank>(&settings, None).await;
+    assert_eq!(
+        all[0].complete_through.map(|it| it.to_string()).as_deref(),
+        Some("2023-12-31")
+    );
+}

@@ -27,8 +27,8 @@ lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licence
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo "lint: cargo-deny is not installed, licences and bans not checked (cargo install cargo-deny)" >&2; fi
 
-bench: tools-build ## Measured figures, each as a ratio against a named rival in the same run
-	@cargo bench --package bus $(BENCH)
+bench: tools-build tools-test ## Measured figures, each as a ratio against a named rival in the same run; starts Kafka
+	@tests/setup/run.sh cargo bench --package bus --package landing $(BENCH)
 
 ROUNDS ?= 16
 

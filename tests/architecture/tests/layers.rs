@@ -93,7 +93,7 @@ fn outside_systems_have_one_door() {
         let Some((_, doors)) = ONLY.iter().find(|(heavy, _)| *heavy == to) else {
             continue;
         };
-        // A test may play the other side of the wire, or hold a schema against its reader.
+        // A test may play the other side of the wire, or hold a schema against its reader; a benchmark may race the bare client.
         let is_other_side =
             dev && ["arrow-avro", "axum", "object_store", "rdkafka"].contains(&to.as_str());
         assert!(

@@ -19,7 +19,10 @@ use telemetry::metric;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use self::held::Held;
+use self::{
+    flush::{Became, Committing, Outcome, Sealed},
+    held::Held,
+};
 use crate::{
     Error, LandedTopic, LandingSettings, Result, What,
     backlog::{Backlog, Waiting},
@@ -63,6 +66,10 @@ pub(crate) struct TopicLander {
     partitions: BTreeMap<i32, Progress>,
     consumer: Box<dyn Consumer>,
     held: Held,
+    /// The commit of what was held before. Reading goes on meanwhile.
+    committing: Option<Committing>,
+    /// Milliseconds since 1970 of the oldest record of each partition in it.
+    oldest_committing: BTreeMap<i32, i64>,
     /// Schemas that were not known, and when they were last looked for.
     asked: HashMap<u64, Instant>,
 }
@@ -108,6 +115,7 @@ impl TopicLander {
         }
         reader.touch_refused();
         Ok(Self {
+            held: Held::counting(&shared.held),
             shared,
             topic,
             table,
@@ -115,7 +123,8 @@ impl TopicLander {
             reader: Some(reader),
             partitions,
             consumer,
-            held: Held::default(),
+            committing: None,
+            oldest_committing: BTreeMap::new(),
             asked: HashMap::new(),
         })
     }
@@ -137,10 +146,16 @@ impl TopicLander {
     /// Lands everything up to the ends of `ranges`.
     pub(crate) async fn land_up_to(&mut self, ranges: &BTreeMap<i32, Range>) -> Result<Counts> {
         let mut counts = Counts::default();
+        // Whoever is superseded finds itself behind again.
         while self.behind(ranges)? > 0 {
-            counts += self.step(WAIT).await?;
+            while self.behind(ranges)? > 0 {
+                let all = self.shared.settings.poll_records;
+                let polled = self.consumer.poll(all, WAIT).await?;
+                self.take(polled).await?;
+                counts += self.keep_committing().await?;
+            }
+            counts += self.commit_all().await?;
         }
-        counts += self.flush().await?;
         Ok(counts)
     }
 
@@ -160,21 +175,21 @@ impl TopicLander {
                 // Dropping a wait for records loses none; a commit is never dropped.
                 biased;
                 () = stop.cancelled() => break,
+                outcome = finished(&mut self.committing) => {
+                    self.committed(outcome?).await?;
+                }
                 polled = self.consumer.poll(self.shared.settings.poll_records, wait) => {
                     self.take(polled?).await?;
-                    self.note_backlog()?;
                 }
             }
-            if self.is_due() {
-                self.flush().await?;
-                self.note_backlog()?;
-            }
+            self.keep_committing().await?;
+            self.note_backlog()?;
             if trimmed.elapsed() >= Duration::from_secs(60) {
                 self.trim().await?;
                 trimmed = Instant::now();
             }
         }
-        self.flush().await?;
+        self.commit_all().await?;
         Ok(())
     }
 
@@ -206,7 +221,8 @@ impl TopicLander {
     /// Tells what waits. A partition of which nothing is held back has come as far as it was read.
     fn note_backlog(&self) -> Result<()> {
         for (partition, at) in &self.partitions {
-            let oldest = self.held.oldest.get(partition).copied();
+            let committing = self.oldest_committing.get(partition);
+            let oldest = committing.or(self.held.oldest.get(partition)).copied();
             let next = match oldest {
                 Some(_) => at.start,
                 None => self.consumer.position(&self.topic.name, *partition)?,
@@ -223,27 +239,122 @@ impl TopicLander {
         Ok(())
     }
 
-    async fn step(&mut self, wait: Duration) -> Result<Counts> {
-        let polled = self
-            .consumer
-            .poll(self.shared.settings.poll_records, wait)
-            .await?;
-        self.take(polled).await?;
-        if self.is_due() {
-            return self.flush().await;
+    /// Commits what is due, once the commit before it is done; reading may go on beside it.
+    async fn keep_committing(&mut self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let done = self.committing.as_ref().is_some_and(|it| it.is_finished());
+        // What is held has its limit, also while a commit takes its time.
+        if done || (self.committing.is_some() && self.is_full()) {
+            let outcome = finished(&mut self.committing).await?;
+            counts += self.committed(outcome).await?;
         }
-        Ok(Counts::default())
+        if self.committing.is_none() && self.is_due() {
+            self.start_commit()?;
+        }
+        Ok(counts)
+    }
+
+    /// Commits everything that was read.
+    async fn commit_all(&mut self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        loop {
+            if self.committing.is_some() {
+                let outcome = finished(&mut self.committing).await?;
+                counts += self.committed(outcome).await?;
+            }
+            if self.held.records == 0 {
+                return Ok(counts);
+            }
+            self.start_commit()?;
+        }
+    }
+
+    fn start_commit(&mut self) -> Result<()> {
+        let Some(reader) = &self.reader else {
+            return Ok(());
+        };
+        let mut next = BTreeMap::new();
+        for partition in self.partitions.keys() {
+            let position = self.consumer.position(&self.topic.name, *partition)?;
+            next.insert(*partition, position);
+        }
+        self.oldest_committing.clone_from(&self.held.oldest);
+        let nothing = Held::counting(&self.shared.held);
+        let sealed = Sealed {
+            shared: self.shared.clone(),
+            topic: self.topic.clone(),
+            table: self.table.clone(),
+            schema: Arc::clone(reader.schema()),
+            held: std::mem::replace(&mut self.held, nothing),
+            next,
+            partitions: self.partitions.clone(),
+        };
+        self.committing = Some(sealed.commit());
+        Ok(())
+    }
+
+    /// Takes note of a commit's end.
+    async fn committed(&mut self, outcome: Outcome) -> Result<Counts> {
+        let Outcome { counts, became } = outcome;
+        self.oldest_committing.clear();
+        match became {
+            Became::Committed {
+                partitions,
+                version,
+            } => {
+                self.partitions = partitions;
+                if let Some(version) = version {
+                    let mut behind = 0;
+                    for (partition, range) in self.ranges().await? {
+                        behind += (range.high - self.partitions[&partition].start).max(0);
+                    }
+                    let Counts { rows, quarantined } = counts;
+                    tracing::debug!(
+                        topic = self.topic.name,
+                        rows,
+                        quarantined,
+                        version,
+                        behind,
+                        "landed"
+                    );
+                    self.tell(counts, What::Flushed { version, behind });
+                }
+            }
+            Became::Superseded { partition } => self.restart(partition).await?,
+        }
+        Ok(counts)
+    }
+
+    /// Another lander was faster with a partition: drops what was read, and goes on from where the tables are now.
+    async fn restart(&mut self, partition: i32) -> Result<()> {
+        tracing::info!(
+            topic = self.topic.name,
+            partition,
+            "superseded by another lander"
+        );
+        metric::LANDING_SUPERSEDED.add([&self.topic.name], 1);
+        self.tell(Counts::default(), What::Superseded { partition });
+        self.held = Held::counting(&self.shared.held);
+        let Shared { log, lake, .. } = &self.shared;
+        let mut starts = Vec::new();
+        for (partition, at) in &mut self.partitions {
+            *at = progress::read(log.as_ref(), lake, &self.topic, &self.table, *partition).await?;
+            starts.push((*partition, at.start));
+        }
+        self.consumer = log.consumer(&assignments(&self.topic, starts)).await?;
+        Ok(())
     }
 
     fn is_due(&self) -> bool {
+        let after = self.shared.settings.flush_after();
+        let is_old = |since: Instant| since.elapsed() >= after;
+        self.held.records > 0 && (self.is_full() || self.held.since.is_some_and(is_old))
+    }
+
+    fn is_full(&self) -> bool {
         let settings = &self.shared.settings;
-        let held = &self.held;
-        held.records > 0
-            && (held.records >= settings.flush_rows
-                || held
-                    .since
-                    .is_some_and(|since| since.elapsed() >= settings.flush_after())
-                || self.shared.held.load(Ordering::Relaxed) >= settings.flush_bytes)
+        self.held.records >= settings.flush_rows
+            || self.shared.held.load(Ordering::Relaxed) >= settings.flush_bytes
     }
 
     /// Reads what was polled into rows and holds them back.
@@ -260,8 +371,7 @@ impl TopicLander {
             self.held.since.get_or_insert_with(Instant::now);
             let bytes = good.iter().chain(&refused);
             let bytes = bytes.map(RecordBatch::get_array_memory_size).sum::<usize>();
-            self.held.bytes += bytes;
-            self.shared.held.fetch_add(bytes, Ordering::Relaxed);
+            self.held.bytes.add(bytes);
             self.held.good.extend(good);
             self.held.refused.extend(refused);
         }
@@ -332,10 +442,15 @@ impl TopicLander {
     }
 }
 
-impl Drop for TopicLander {
-    fn drop(&mut self) {
-        self.let_go();
-    }
+/// The end of the commit under way; without one it never comes.
+async fn finished(committing: &mut Option<Committing>) -> Result<Outcome> {
+    let Some(commit) = committing else {
+        return std::future::pending().await;
+    };
+    let ended = commit.await;
+    *committing = None;
+    // It is aborted by nobody else, so this is a panic.
+    ended.map_err(|err| Error::rows("the commit", err))?
 }
 
 impl std::ops::AddAssign for Counts {

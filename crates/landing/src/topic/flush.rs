@@ -1,33 +1,71 @@
-//! Committing what one topic holds back.
+//! Committing what was read of a topic, beside the reading of what comes next.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use arrow::{
     array::{AsArray, RecordBatch},
-    datatypes::Int32Type,
+    datatypes::{Int32Type, SchemaRef},
 };
+use bus::Topic;
 use contract::{PARTITION, quarantine_raw_schema};
 use lake::{Appended, Txn};
 use telemetry::metric;
-use tracing::Instrument;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span};
 
-use super::{Counts, Shared, TopicLander, assignments, held::Held};
+use super::{Counts, Shared, held::Held};
 use crate::{
-    Error, Result, What,
-    progress::{self, landing_id, refusing_id},
+    Error, Result,
+    progress::{Progress, landing_id, refusing_id},
     refused::QUARANTINE_TABLE,
 };
 
-impl TopicLander {
-    /// Commits what is held back: refused records first, then rows and positions.
-    pub(super) async fn flush(&mut self) -> Result<Counts> {
-        if self.held.records == 0 {
-            return Ok(Counts::default());
-        }
-        let begun = Instant::now();
+/// What goes into the tables together, and where it leads.
+pub(super) struct Sealed {
+    pub(super) shared: Shared,
+    pub(super) topic: Topic,
+    pub(super) table: String,
+    pub(super) schema: SchemaRef,
+    pub(super) held: Held,
+    /// Where reading stood when it was sealed.
+    pub(super) next: BTreeMap<i32, i64>,
+    /// Where the tables stand.
+    pub(super) partitions: BTreeMap<i32, Progress>,
+}
+
+/// What became of it.
+pub(super) struct Outcome {
+    pub(super) counts: Counts,
+    pub(super) became: Became,
+}
+
+pub(super) enum Became {
+    /// It is in the tables, which stand here now.
+    Committed {
+        partitions: BTreeMap<i32, Progress>,
+        /// The table's version, where it had anything to move on with.
+        version: Option<i64>,
+    },
+    /// Another lander was faster with a partition.
+    Superseded { partition: i32 },
+}
+
+/// A commit under way. Dropping it leaves its outcome unknown, which the tables will tell.
+pub(super) type Committing = AbortOnDropHandle<Result<Outcome>>;
+
+impl Sealed {
+    /// Starts the commit: refused records first, then rows and positions.
+    pub(super) fn commit(self) -> Committing {
         let span = self.held.span(&self.topic.name, &self.table);
-        let (counts, version) = match self.commit().instrument(span.clone()).await {
-            Ok(committed) => committed,
+        let work = self.committed(span.clone()).instrument(span);
+        AbortOnDropHandle::new(tokio::spawn(work))
+    }
+
+    async fn committed(mut self, span: Span) -> Result<Outcome> {
+        let begun = Instant::now();
+        let mut counts = Counts::default();
+        let became = match self.append(&mut counts).await {
+            Ok(became) => became,
             Err(err) => {
                 telemetry::failed(&span, err.fix_by());
                 return Err(err);
@@ -35,62 +73,47 @@ impl TopicLander {
         };
         span.record("rows", counts.rows);
         span.record("quarantined", counts.quarantined);
-        let table = [self.table.as_str()];
-        metric::LANDING_COMMIT.record(table, begun.elapsed().as_secs_f64());
-        metric::LANDING_ROWS.record(table, counts.rows as f64);
-        if let Some(newest) = self.held.newest {
-            metric::LANDING_NEWEST.set(table, newest as f64 / 1000.0);
+        if let Became::Committed { version, .. } = &became {
+            let table = [self.table.as_str()];
+            metric::LANDING_COMMIT.record(table, begun.elapsed().as_secs_f64());
+            metric::LANDING_ROWS.record(table, counts.rows as f64);
+            if let Some(newest) = self.held.newest {
+                metric::LANDING_NEWEST.set(table, newest as f64 / 1000.0);
+            }
+            if let Some(version) = version {
+                span.record("version", *version);
+            }
         }
-        self.let_go();
-        if let Some(version) = version {
-            span.record("version", version);
-            let ranges = self.ranges().await?;
-            let behind = self.behind(&ranges)?;
-            let Counts { rows, quarantined } = counts;
-            tracing::debug!(
-                topic = self.topic.name,
-                rows,
-                quarantined,
-                version,
-                behind,
-                "landed"
-            );
-            self.tell(counts, What::Flushed { version, behind });
-        }
-        Ok(counts)
+        Ok(Outcome { counts, became })
     }
 
-    /// The commits themselves; the table's version that holds the rows, where there were any to move on with.
-    async fn commit(&mut self) -> Result<(Counts, Option<i64>)> {
+    async fn append(&mut self, counts: &mut Counts) -> Result<Became> {
         self.check_same_topic().await?;
-        let mut counts = Counts::default();
-        loop {
-            match self.append_refused().await? {
-                Some(Appended::Committed { .. }) => {
-                    counts.quarantined += rows(&self.held.refused);
-                    self.held.refused.iter().for_each(measure_refused);
-                    self.held.refused.clear();
-                }
-                Some(Appended::Superseded { app_id, .. }) => {
-                    self.restart(&app_id).await?;
-                    continue;
-                }
-                None => {}
+        match self.append_refused().await? {
+            Some(Appended::Committed { .. }) => {
+                counts.quarantined = rows(&self.held.refused);
+                self.held.refused.iter().for_each(measure_refused);
             }
-            match self.append_rows().await? {
-                Some(Appended::Committed { version }) => {
-                    counts.rows += rows(&self.held.good);
-                    return Ok((counts, Some(version)));
-                }
-                Some(Appended::Superseded { app_id, .. }) => self.restart(&app_id).await?,
-                None => return Ok((counts, None)),
-            }
+            Some(Appended::Superseded { app_id, .. }) => return Ok(superseded(&app_id)),
+            None => {}
         }
+        let version = match self.append_rows().await? {
+            Some(Appended::Committed { version }) => {
+                counts.rows = rows(&self.held.good);
+                Some(version)
+            }
+            Some(Appended::Superseded { app_id, .. }) => return Ok(superseded(&app_id)),
+            None => None,
+        };
+        Ok(Became::Committed {
+            partitions: std::mem::take(&mut self.partitions),
+            version,
+        })
     }
 
     /// What was read may be of a topic that has the name and not the id: its offsets would be
     /// recorded as the old one's. And one that has grown needs a lander for its new partitions.
-    async fn check_same_topic(&mut self) -> Result<()> {
+    async fn check_same_topic(&self) -> Result<()> {
         let topics = self.shared.log.topics(&self.topic.name).await?;
         if topics.contains(&self.topic) {
             return Ok(());
@@ -100,7 +123,6 @@ impl TopicLander {
     }
 
     async fn append_refused(&mut self) -> Result<Option<Appended>> {
-        let next = self.next()?;
         let mut moving: Vec<i32> = Vec::new();
         for batch in &self.held.refused {
             moving.extend(batch[PARTITION].as_primitive::<Int32Type>().values());
@@ -125,7 +147,7 @@ impl TopicLander {
             txns.push(Txn {
                 app_id: refusing_id(&self.topic, *partition),
                 base: at.refused_base,
-                version: next[partition].max(at.refused_base.unwrap_or(0)),
+                version: self.next[partition].max(at.refused_base.unwrap_or(0)),
             });
         }
         let refused = self.held.refused.clone();
@@ -145,28 +167,25 @@ impl TopicLander {
     }
 
     async fn append_rows(&mut self) -> Result<Option<Appended>> {
-        let next = self.next()?;
         let mut txns = Vec::new();
         for (partition, at) in &self.partitions {
-            if next[partition] > at.start {
+            if self.next[partition] > at.start {
                 txns.push(Txn {
                     app_id: landing_id(&self.topic, *partition),
                     base: at.base,
-                    version: next[partition],
+                    version: self.next[partition],
                 });
             }
         }
-        let Some(reader) = self.reader.as_ref().filter(|_| !txns.is_empty()) else {
+        if txns.is_empty() {
             return Ok(None);
-        };
+        }
         let good = self.held.good.clone();
         let lake = &self.shared.lake;
-        let appended = lake
-            .append(&self.table, reader.schema(), good, &txns)
-            .await?;
+        let appended = lake.append(&self.table, &self.schema, good, &txns).await?;
         if let Appended::Committed { .. } = appended {
             for (partition, at) in &mut self.partitions {
-                let next = next[partition];
+                let next = self.next[partition];
                 if next > at.start {
                     at.base = Some(next);
                     at.start = next;
@@ -176,50 +195,12 @@ impl TopicLander {
         }
         Ok(Some(appended))
     }
+}
 
-    /// Another lander was faster with a partition: drops what was read of it, and goes on from
-    /// where the tables are now.
-    async fn restart(&mut self, app_id: &str) -> Result<()> {
-        let partition = app_id
-            .rsplit('/')
-            .next()
-            .and_then(|it| it.parse::<i32>().ok());
-        let partition = partition.unwrap_or_default();
-        tracing::info!(
-            topic = self.topic.name,
-            partition,
-            "superseded by another lander"
-        );
-        metric::LANDING_SUPERSEDED.add([&self.topic.name], 1);
-        self.tell(Counts::default(), What::Superseded { partition });
-        let mut next = self.next()?;
-        self.held.drop_partition(&self.topic.name, partition)?;
-        let Shared { log, lake, .. } = &self.shared;
-        let at = progress::read(log.as_ref(), lake, &self.topic, &self.table, partition).await?;
-        next.insert(partition, at.start);
-        self.partitions.insert(partition, at);
-        self.consumer = log.consumer(&assignments(&self.topic, next)).await?;
-        Ok(())
-    }
-
-    /// The offset each partition is read from next.
-    fn next(&self) -> Result<BTreeMap<i32, i64>> {
-        let partitions = self.partitions.keys();
-        partitions
-            .map(|partition| {
-                Ok((
-                    *partition,
-                    self.consumer.position(&self.topic.name, *partition)?,
-                ))
-            })
-            .collect()
-    }
-
-    pub(super) fn let_go(&mut self) {
-        self.shared
-            .held
-            .fetch_sub(self.held.bytes, Ordering::Relaxed);
-        self.held = Held::default();
+fn superseded(app_id: &str) -> Became {
+    let partition = app_id.rsplit('/').next().and_then(|it| it.parse().ok());
+    Became::Superseded {
+        partition: partition.unwrap_or_default(),
     }
 }
 

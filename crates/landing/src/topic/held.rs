@@ -1,18 +1,21 @@
 //! What one topic holds back between two commits.
 
-use std::{collections::BTreeMap, time::Instant};
-
-use arrow::{
-    array::{AsArray, BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-    datatypes::Int32Type,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
+
+use arrow::array::RecordBatch;
 use bus::Delivered;
-use contract::{PARTITION, header};
+use contract::header;
 use telemetry::{SPANS, Traceparent};
 use tracing::{Span, field::Empty};
 
-use crate::{Error, Result, coordinates::header_text};
+use crate::coordinates::header_text;
 
 /// The most transactions that a commit's span points to: as many links as a span may have.
 const MOST_LINKS: usize = 128;
@@ -24,7 +27,7 @@ pub(super) struct Held {
     pub(super) refused: Vec<RecordBatch>,
     /// Records read, whatever became of them.
     pub(super) records: usize,
-    pub(super) bytes: usize,
+    pub(super) bytes: Bytes,
     pub(super) since: Option<Instant>,
     /// Milliseconds since 1970 of the oldest record of each partition.
     pub(super) oldest: BTreeMap<i32, i64>,
@@ -35,6 +38,14 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Nothing yet; what comes counts towards `bytes`.
+    pub(super) fn counting(bytes: &Arc<AtomicUsize>) -> Self {
+        Self {
+            bytes: Bytes::of(bytes),
+            ..Self::default()
+        }
+    }
+
     /// Remembers when `records` were made, and by which transactions.
     pub(super) fn note(&mut self, records: &[Delivered]) {
         for record in records {
@@ -75,22 +86,32 @@ impl Held {
         places.for_each(|other| other.link_from(&span));
         span
     }
+}
 
-    pub(super) fn drop_partition(&mut self, topic: &str, partition: i32) -> Result<()> {
-        self.oldest.remove(&partition);
-        for batches in [&mut self.good, &mut self.refused] {
-            for batch in batches.iter_mut() {
-                let partitions = batch[PARTITION].as_primitive::<Int32Type>();
-                let keep: BooleanArray = partitions
-                    .values()
-                    .iter()
-                    .map(|it| Some(*it != partition))
-                    .collect();
-                *batch =
-                    filter_record_batch(batch, &keep).map_err(|err| Error::rows(topic, err))?;
-            }
-            batches.retain(|batch| batch.num_rows() > 0);
+/// Bytes held back, given back when it is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Bytes {
+    all: Arc<AtomicUsize>,
+    ours: usize,
+}
+
+impl Bytes {
+    /// Counts towards `all`.
+    pub(super) fn of(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            ours: 0,
         }
-        Ok(())
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.ours += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.ours, Ordering::Relaxed);
     }
 }

@@ -21,11 +21,11 @@ use std::{
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, StringArray},
-    datatypes::TimestampMicrosecondType,
+    datatypes::{Int32Type, Int64Type, TimestampMicrosecondType},
 };
 use bus::{Assignment, EmbeddedLog, KafkaLog, KafkaSettings, Record, SharedLog};
 use contract::header;
-use datafusion::prelude::{SessionContext, col, lit};
+use datafusion::prelude::{Expr, SessionContext, col, lit};
 use lake::Lake;
 use landing::{Lander, LandingSettings, What};
 use rdkafka::{
@@ -300,28 +300,35 @@ async fn latency(log: &SharedLog, folder: &str, count: usize) -> (f64, String) {
         })
     };
     let started = Instant::now();
-    let mut seen = 0_i64;
+    let mut seen = [-1_i64; PARTITIONS as usize];
     let mut millis: Vec<f64> = Vec::new();
     while millis.len() < count {
         commits.recv().await.unwrap();
-        let table = lake
-            .provider("raw.participation", None)
-            .await
-            .unwrap()
-            .unwrap();
+        let table = lake.provider("raw.participation", None).await.unwrap();
+        // Partitions land one before the other, so each has its own place.
+        let unseen = seen.iter().enumerate().map(|(partition, offset)| {
+            let partition = i32::try_from(partition).unwrap();
+            let here = col("_partition").eq(lit(partition));
+            here.and(col("_offset").gt(lit(*offset)))
+        });
         let rows = SessionContext::new()
-            .read_table(table)
+            .read_table(table.unwrap())
             .unwrap()
-            .filter(col("_timestamp").gt(lit(moment(seen))))
+            .filter(unseen.reduce(Expr::or).unwrap())
             .unwrap()
-            .select_columns(&["_timestamp"])
+            .select_columns(&["_partition", "_offset", "_timestamp"])
             .unwrap();
         let batches = rows.collect().await.unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         for batch in &batches {
-            let moments = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-            for moment in moments.values() {
-                seen = seen.max(*moment);
+            let partitions = batch.column(0).as_primitive::<Int32Type>().values();
+            let offsets = batch.column(1).as_primitive::<Int64Type>().values();
+            let moments = batch.column(2).as_primitive::<TimestampMicrosecondType>();
+            for ((partition, offset), moment) in
+                partitions.iter().zip(offsets).zip(moments.values())
+            {
+                let seen = &mut seen[usize::try_from(*partition).unwrap()];
+                *seen = (*seen).max(*offset);
                 millis.push(now.as_micros() as f64 / 1000.0 - *moment as f64 / 1000.0);
             }
         }
@@ -340,10 +347,6 @@ async fn latency(log: &SharedLog, folder: &str, count: usize) -> (f64, String) {
         count as f64 / seconds
     );
     (seconds, told)
-}
-
-fn moment(micros: i64) -> datafusion::scalar::ScalarValue {
-    datafusion::scalar::ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
 }
 
 /// Participations, as a worker sends them, of this very moment.

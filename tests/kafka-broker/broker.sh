@@ -2,6 +2,8 @@
 # Starts and stops one real Apache Kafka broker for tests: a single node, KRaft, on this machine's Java.
 #
 #   broker.sh start [port]   prints host:port of a broker that is ready; a running one is reused
+#   broker.sh tls            prints host:port of its listener with TLS and passwords, and its authority's certificate:
+#                            what PEJL_TEST_KAFKA_TLS wants. SCRAM-SHA-256, user pejl, password pejltest-secret
 #   broker.sh stop           stops it and removes its data
 #   broker.sh kill           kill -9, and its data stays
 #   broker.sh restart        starts it again on that data and the same port
@@ -50,16 +52,41 @@ fetch() {
     mv "$fetched" "$jars"
 }
 
+# An authority's key and certificate: NAME.key and NAME.pem.
+authority() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=$1 of a test" \
+        -keyout "$run/$1.key" -out "$run/$1.pem"
+}
+
+# What the listener with TLS shows, one authority that signed it, and one that did not.
+certificates() {
+    command -v openssl > /dev/null || missing "openssl is missing; it makes the certificates of the listener with TLS"
+    {
+        authority ca
+        authority other-ca
+        openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 \
+            -keyout "$run/server.key" -out "$run/server.csr"
+        openssl x509 -req -in "$run/server.csr" -CA "$run/ca.pem" -CAkey "$run/ca.key" -CAcreateserial \
+            -days 3650 -extfile <(echo subjectAltName=IP:127.0.0.1) -out "$run/server.crt"
+    } > "$run/openssl.txt" 2>&1
+    cat "$run/server.key" "$run/server.crt" > "$run/server.pem"
+}
+
 alive() { alive_as "kafka.Kafka $run/"; }
 
 properties() {
-    local port=$1 controller=$2
+    local port=$1 controller=$2 tls=$3
     cat << EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$tls,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$tls
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location=$run/server.pem
+sasl.enabled.mechanisms=SCRAM-SHA-256
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 controller.listener.names=CONTROLLER
 log.dirs=$run/data
 num.io.threads=4
@@ -92,10 +119,15 @@ start() {
         say "port $port is taken"
         exit 1
     fi
-    properties "$port" "$(free_port)" > "$run/server.properties"
+    certificates
+    local tls
+    tls=$(free_port)
+    properties "$port" "$(free_port)" "$tls" > "$run/server.properties"
+    echo "127.0.0.1:$tls $run/ca.pem" > "$run/tls"
     # The cluster id is 16 bytes in base64.
     if ! java -cp "$jars/*" kafka.tools.StorageTool format \
-        --cluster-id cGVqbC10ZXN0LWthZmthMQ --config "$run/server.properties" > "$run/format.txt" 2>&1; then
+        --cluster-id cGVqbC10ZXN0LWthZmthMQ --config "$run/server.properties" \
+        --add-scram 'SCRAM-SHA-256=[name=pejl,password=pejltest-secret]' > "$run/format.txt" 2>&1; then
         cat "$run/format.txt" >&2
         exit 1
     fi
@@ -142,15 +174,22 @@ restart() {
     echo "$address"
 }
 
+tls() {
+    alive && cat "$run/tls" && return
+    say "no broker with TLS runs; start one"
+    exit 1
+}
+
 take_turns
 
 case "${1:-}" in
     start) start "${2:-}" ;;
+    tls) tls ;;
     stop) stop ;;
     kill) end ;;
     restart) restart ;;
     *)
-        say "use: broker.sh start [port] | stop | kill | restart"
+        say "use: broker.sh start [port] | tls | stop | kill | restart"
         exit 2
         ;;
 esac

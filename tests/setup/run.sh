@@ -30,5 +30,8 @@ provide() {
 }
 
 provide PEJL_TEST_KAFKA "Apache Kafka" "$here/../kafka-broker/broker.sh"
+if [ -z "${PEJL_TEST_KAFKA_TLS:-}" ] && tls=$("$here/../kafka-broker/broker.sh" tls); then
+  export PEJL_TEST_KAFKA_TLS=$tls
+fi
 provide PEJL_TEST_S3 "object store" "$here/../object-store/store.sh"
 "$@"

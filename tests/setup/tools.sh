@@ -34,6 +34,7 @@ build() {
 test_tools() {
   local python=$1
   apt_for psql postgresql-client
+  apt_for openssl openssl
   apt_for python3 python3 python3-venv
   if ! "$python" -c 'import deltalake, duckdb, psycopg, pyarrow' 2>/dev/null; then
     say "making a Python environment with psycopg, deltalake, duckdb (beside the build cache)"

@@ -248,6 +248,17 @@ pub enum Error {
     /// Another producer with the same task has taken over; this one must stop.
     #[error("fenced: task `{0}` is now run by another process; this one stops")]
     Fenced(String),
+    /// The transaction was open for longer than the brokers allow; nothing of it counts, and the task may begin again.
+    #[error(
+        "the transaction of task `{task}` was open for {seconds} s, and the brokers gave it up after `transaction.timeout.ms`; nothing of it \
+         counts. Raise that under [log.properties] if what it holds takes as long"
+    )]
+    Expired {
+        /// The task.
+        task: String,
+        /// How long it was open.
+        seconds: u64,
+    },
     /// The wanted offset is no longer (or not yet) in the log.
     #[error("{topic}/{partition}: offset {offset} is outside the readable range {low}..{high}")]
     OutOfRange {
@@ -279,7 +290,7 @@ impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Settings(_) | Self::Fenced(_) => FixBy::Settings,
+            Self::Settings(_) | Self::Fenced(_) | Self::Expired { .. } => FixBy::Settings,
             Self::Unavailable(_) => FixBy::Source,
             Self::TooLarge { .. } => FixBy::Record,
             Self::OutOfRange { .. } | Self::Damaged(_) => FixBy::Us,

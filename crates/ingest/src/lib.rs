@@ -380,7 +380,9 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connector(err) => err.is_retryable(),
-            Self::Log(err) => matches!(err, bus::Error::Unavailable(_)),
+            Self::Log(err) => {
+                matches!(err, bus::Error::Unavailable(_) | bus::Error::Expired { .. })
+            }
             Self::Panicked { .. } => true,
             _ => false,
         }

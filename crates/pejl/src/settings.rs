@@ -310,6 +310,7 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
                     "config",
                     "log",
                     "test_kafka",
+                    "test_kafka_tls",
                     "test_python",
                     "test_s3",
                     "broker",

@@ -25,10 +25,15 @@ pub(crate) async fn open_log(settings: &Settings) -> anyhow::Result<SharedLog> {
     let kafka = KafkaSettings {
         bootstrap_servers: log.brokers.clone(),
         prefix: log.prefix.clone(),
-        properties: log.properties.clone(),
+        properties: log.properties.iter().map(dotted).collect(),
         replication_factor: log.replication_factor,
     };
     Ok(Arc::new(KafkaLog::connect(kafka).await?))
+}
+
+/// The name of a variable has no dots, and that of a property no `_`.
+fn dotted((name, value): (&String, &String)) -> (String, String) {
+    (name.replace('_', "."), value.clone())
 }
 
 /// The tables, for whoever writes them: a store that would lose commits is refused.

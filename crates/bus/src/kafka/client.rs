@@ -126,7 +126,8 @@ impl KafkaSettings {
 
     /// A producer of single records, each on its own.
     pub(super) fn poster(&self) -> ClientConfig {
-        let mut config = self.base(&[]);
+        // Somebody waits for it; the default is five minutes.
+        let mut config = self.base(&[("message.timeout.ms", "15000")]);
         config.set("enable.idempotence", "true").set("acks", "all");
         config
     }
@@ -172,6 +173,8 @@ pub(super) fn max_message_bytes() -> String {
 #[derive(Debug, Default)]
 pub(super) struct Context {
     delivered: Mutex<Deliveries>,
+    /// Why brokers and client do not accept each other, as last heard of.
+    refused: Mutex<Option<String>>,
 }
 
 /// What became of a transaction's messages.
@@ -193,6 +196,12 @@ impl Context {
                 .unwrap_or_else(PoisonError::into_inner),
         )
     }
+
+    /// Why no connection comes about, where that is known: a wrong password, an unknown certificate.
+    pub(super) fn refused(&self) -> Option<String> {
+        let refused = self.refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ClientContext for Context {
@@ -210,6 +219,16 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "librdkafka");
+        let settings = match code(&error) {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => {
+                "sasl.mechanism, sasl.username and sasl.password"
+            }
+            Some(Code::SSL) => "security.protocol and ssl.ca.location",
+            _ => return,
+        };
+        let refused = format!("{reason}; check {settings} under [log.properties]");
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(refused);
     }
 }
 
@@ -257,7 +276,7 @@ pub(super) fn failed(what: &str, err: &KafkaError) -> Error {
             Error::Settings(format!("Kafka property `{key}`: {reason}"))
         }
         KafkaError::ClientCreation(reason) => Error::Settings(format!("{what}: {reason}")),
-        _ => match err.rdkafka_error_code() {
+        _ => match code(err) {
             Some(
                 Code::Authentication
                 | Code::SaslAuthenticationFailed
@@ -279,10 +298,18 @@ pub(super) fn failed(what: &str, err: &KafkaError) -> Error {
     }
 }
 
+/// The code of an error, those of admin requests included.
+fn code(err: &KafkaError) -> Option<Code> {
+    match err {
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => err.rdkafka_error_code(),
+    }
+}
+
 /// Whether another producer with the same transactional id has taken over.
 pub(super) fn is_fenced(err: &KafkaError) -> bool {
     matches!(
-        err.rdkafka_error_code(),
+        code(err),
         Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
     )
 }
@@ -290,7 +317,7 @@ pub(super) fn is_fenced(err: &KafkaError) -> bool {
 /// Whether librdkafka mends this by itself; consumers wait on.
 pub(super) fn is_passing(err: &KafkaError) -> bool {
     matches!(
-        err.rdkafka_error_code(),
+        code(err),
         Some(
             Code::AllBrokersDown
                 | Code::BrokerTransportFailure
@@ -311,10 +338,7 @@ pub(super) fn is_settling(err: &KafkaError) -> bool {
         Code::UnknownPartition,
         Code::UnknownTopic,
     ];
-    is_passing(err)
-        || err
-            .rdkafka_error_code()
-            .is_some_and(|code| unknown.contains(&code))
+    is_passing(err) || code(err).is_some_and(|code| unknown.contains(&code))
 }
 
 #[cfg(test)]

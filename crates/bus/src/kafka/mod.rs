@@ -224,11 +224,15 @@ impl Inner {
             making: Mutex::new(()),
             settings,
         };
-        inner
-            .committed
-            .fetch_metadata(None, FIRST_PATIENCE)
-            .map_err(|err| failed(&format!("{what}: no broker answered"), &err))?;
-        Ok(inner)
+        let Err(err) = inner.committed.fetch_metadata(None, FIRST_PATIENCE) else {
+            return Ok(inner);
+        };
+        // What became of the connections is told to who polls.
+        while inner.committed.poll(Duration::ZERO).is_some() {}
+        Err(match inner.committed.context().refused() {
+            Some(reason) => Error::Settings(format!("{what}: {reason}")),
+            None => failed(&format!("{what}: no broker answered"), &err),
+        })
     }
 
     fn board(&self, board: Board) -> &Table {

@@ -22,6 +22,8 @@ use super::{
 };
 use crate::{Error, Producer, Record, Result, check_size, partition_of};
 
+/// The setting of how long brokers leave a transaction open.
+const TIMEOUT: &str = "transaction.timeout.ms";
 /// How long committing may take; above the transaction timeout, after which brokers have decided.
 const COMMIT: Duration = Duration::from_secs(120);
 const START: Duration = Duration::from_secs(60);
@@ -42,9 +44,9 @@ impl KafkaProducer {
         let task = task.to_owned();
         let transaction = inner
             .blocking(move |inner| {
-                let producer: ThreadedProducer<Context> = inner
-                    .settings
-                    .producer(&task)
+                let config = inner.settings.producer(&task);
+                let timeout = config.get(TIMEOUT).and_then(|ms| ms.parse().ok());
+                let producer: ThreadedProducer<Context> = config
                     .create_with_context(Context::default())
                     .map_err(|err| failed("opening a producer", &err))?;
                 let transaction = Transaction {
@@ -52,7 +54,8 @@ impl KafkaProducer {
                     task,
                     producer: Some(producer),
                     partitions: HashMap::new(),
-                    begun: false,
+                    timeout: Duration::from_millis(timeout.unwrap_or(u64::MAX)),
+                    begun: None,
                     failed: false,
                     undecided: false,
                     keyless: 0,
@@ -147,7 +150,9 @@ struct Transaction {
     producer: Option<ThreadedProducer<Context>>,
     /// Of the topics written to.
     partitions: HashMap<String, i32>,
-    begun: bool,
+    /// How long brokers leave a transaction open.
+    timeout: Duration,
+    begun: Option<Instant>,
     failed: bool,
     /// A commit failed: the brokers may have committed all the same, and cannot be asked.
     undecided: bool,
@@ -220,21 +225,21 @@ impl Transaction {
     }
 
     fn begin(&mut self) -> Result<()> {
-        if !self.begun {
+        if self.begun.is_none() {
             let what = "beginning a transaction";
             let producer = self.client(what)?;
             producer.context().take();
             producer
                 .begin_transaction()
                 .map_err(|err| self.told(what, &err))?;
-            self.begun = true;
+            self.begun = Some(Instant::now());
         }
         Ok(())
     }
 
     /// Commits: waits for every record, then for the brokers' decision.
     fn end(&mut self) -> Result<()> {
-        if !self.begun {
+        if self.begun.is_none() {
             return Ok(());
         }
         let what = "committing a transaction";
@@ -255,7 +260,7 @@ impl Transaction {
                 self.told(what, &lost.unwrap_or(err))
             });
         }
-        self.begun = false;
+        self.begun = None;
         self.wait_until_visible(&first);
         Ok(())
     }
@@ -303,13 +308,13 @@ impl Transaction {
     }
 
     fn abort(&mut self) -> Result<()> {
-        if self.begun {
+        if self.begun.is_some() {
             let what = "aborting a transaction";
             self.client(what)?
                 .abort_transaction(ABORT)
                 .map_err(|err| self.told(what, &err))?;
         }
-        (self.begun, self.failed) = (false, false);
+        (self.begun, self.failed) = (None, false);
         Ok(())
     }
 
@@ -332,7 +337,16 @@ impl Transaction {
             ))
         );
         if fenced || is_fenced(err) {
-            return Error::Fenced(self.task.clone());
+            let task = self.task.clone();
+            // Brokers fence the producer of a transaction that they give up.
+            let open = self.begun.map(|begun| begun.elapsed());
+            return match open.filter(|open| *open >= self.timeout) {
+                Some(open) => Error::Expired {
+                    task,
+                    seconds: open.as_secs(),
+                },
+                None => Error::Fenced(task),
+            };
         }
         match fatal {
             Some((_, reason)) => {
@@ -349,7 +363,7 @@ impl Drop for Transaction {
         let Some(producer) = self.producer.take() else {
             return;
         };
-        let begun = self.begun;
+        let begun = self.begun.is_some();
         let task = std::mem::take(&mut self.task);
         // On a thread of its own: talking to brokers and closing the client both block.
         let closing = std::thread::Builder::new().name("kafka close".into()).spawn(move || {

@@ -1,19 +1,23 @@
 //! Kafka: where the suite keeps its log, and what only it promises.
 
-use std::{io::Write, sync::Arc, sync::Once, time::Duration};
+use std::{
+    io::Write,
+    sync::{Arc, Once},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use bus::{Error, KafkaLog, KafkaSettings, Log, SharedLog};
+use bus::{Board, Error, KafkaLog, KafkaSettings, Log, SharedLog};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     mocking::MockCluster,
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
-use crate::place::{DEADLINE, Place, position};
+use crate::place::{DEADLINE, Place, position, read_all, record};
 
 /// Topics of one test, apart from all others by their prefix.
 pub(crate) struct Cluster(KafkaSettings);
@@ -21,22 +25,27 @@ pub(crate) struct Cluster(KafkaSettings);
 /// The broker under test; `None`, said loudly, when there is none.
 pub(crate) fn cluster() -> Option<Cluster> {
     static SKIPPED: Once = Once::new();
-    let Some(address) = std::env::var("PEJL_TEST_KAFKA")
-        .ok()
-        .filter(|address| !address.is_empty())
-    else {
-        // Not `eprintln`, which the test harness keeps to itself when a test passes.
-        SKIPPED.call_once(|| {
-            let text = b"\nKAFKA HALF SKIPPED: PEJL_TEST_KAFKA is not set; tests/kafka-broker/broker.sh start gives host:port\n\n";
-            std::io::stderr().write_all(text).unwrap();
-        });
-        return None;
-    };
+    let address = given("PEJL_TEST_KAFKA", "KAFKA HALF SKIPPED", &SKIPPED)?;
     Some(Cluster(KafkaSettings {
         bootstrap_servers: address,
         prefix: format!("{}.", uuid::Uuid::new_v4().simple()),
         ..KafkaSettings::default()
     }))
+}
+
+/// What the environment says of the other side.
+pub(crate) fn given(variable: &str, skipped: &str, once: &Once) -> Option<String> {
+    let given = std::env::var(variable).ok().filter(|it| !it.is_empty());
+    if given.is_none() {
+        // Not `eprintln`, which the test harness keeps to itself when a test passes.
+        once.call_once(|| {
+            let text = format!(
+                "\n{skipped}: {variable} is not set; tests/kafka-broker/broker.sh says what to\n\n"
+            );
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
+        });
+    }
+    given
 }
 
 #[async_trait]
@@ -146,9 +155,8 @@ async fn a_position_behind_an_open_transaction_is_waited_for() {
     assert_eq!(log.position("hanging").await.unwrap(), None);
 }
 
-/// What brokers sometimes tell a producer that is being fenced.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_of_unknown_outcome_ends_the_producer() {
+/// A broker played by librdkafka, for what real ones do not do on request.
+fn mock() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();
     // It makes no topics on request.
     for topic in ["_positions", "_topics", "_orders", "_reports"] {
@@ -156,11 +164,21 @@ async fn a_commit_of_unknown_outcome_ends_the_producer() {
             .create_topic(&format!("pejl.{topic}"), 1, 1)
             .unwrap();
     }
-    let log = KafkaLog::connect(KafkaSettings {
+    cluster
+}
+
+fn at(cluster: &MockCluster<'static, DefaultProducerContext>) -> KafkaSettings {
+    KafkaSettings {
         bootstrap_servers: cluster.bootstrap_servers(),
         ..KafkaSettings::default()
-    });
-    let log = log.await.unwrap();
+    }
+}
+
+/// What brokers sometimes tell a producer that is being fenced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_of_unknown_outcome_ends_the_producer() {
+    let cluster = mock();
+    let log = KafkaLog::connect(at(&cluster)).await.unwrap();
     let mut producer = log.producer("task").await.unwrap();
     let unknown = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN];
     cluster.request_errors(RDKafkaApiKey::EndTxn, &unknown);
@@ -178,6 +196,49 @@ async fn a_commit_of_unknown_outcome_ends_the_producer() {
         .commit(Some(("source", &position(3))))
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_that_no_broker_takes_fails_while_somebody_waits() {
+    let cluster = mock();
+    let log = KafkaLog::connect(at(&cluster)).await.unwrap();
+    cluster.broker_down(-1).unwrap();
+    let posting = log.post(Board::Orders, "a", Some("1"));
+    let posted = tokio::time::timeout(DEADLINE, posting).await.unwrap();
+    assert!(matches!(posted, Err(Error::Unavailable(_))), "{posted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_open_for_too_long_counts_for_nothing_and_the_task_begins_again() {
+    let Some(cluster) = cluster() else { return };
+    let mut settings = cluster.settings();
+    let timeout = ("transaction.timeout.ms".to_owned(), "1000".to_owned());
+    settings.properties.extend([timeout]);
+    let log = KafkaLog::connect(settings).await.unwrap();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut producer = log.producer("task").await.unwrap();
+    producer.send("t", vec![record("k", "late")]).await.unwrap();
+    // The broker gives it up: nothing holds readers back any more.
+    let end = Instant::now() + DEADLINE;
+    while log.range("t", 0).await.unwrap().high == 0 {
+        assert!(Instant::now() < end, "still open after {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let late = producer.commit(Some(("source", &position(1)))).await;
+    assert!(
+        matches!(&late, Err(Error::Expired { task, .. }) if task == "task"),
+        "{late:?}"
+    );
+    assert_eq!(log.position("source").await.unwrap(), None);
+    let mut producer = log.producer("task").await.unwrap();
+    let again = vec![record("k", "again")];
+    producer.send("t", again.clone()).await.unwrap();
+    let second = ("source", &position(2));
+    producer.commit(Some(second)).await.unwrap();
+    let read = read_all(&log, "t", 1).await;
+    let records: Vec<_> = read.into_iter().map(|read| read.record).collect();
+    assert_eq!(records, again);
+    assert_eq!(log.position("source").await.unwrap(), Some(position(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

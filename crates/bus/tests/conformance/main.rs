@@ -1,6 +1,6 @@
 //! The promises of the log as one suite, run on the embedded log and on a real Kafka.
 //!
-//! The Kafka half needs `PEJL_TEST_KAFKA=host:port`; `tests/kafka-broker/broker.sh start` prints one.
+//! The Kafka half needs `PEJL_TEST_KAFKA=host:port`; `tests/kafka-broker/broker.sh start` prints one. `secured` needs more.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod kafka;
 mod keeping;
 mod place;
 mod reading;
+mod secured;
 mod sharing;
 mod transactions;
 

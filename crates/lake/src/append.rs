@@ -1,17 +1,17 @@
 //! Appending: files and positions in one commit, or nothing.
 
-use std::sync::Arc;
-
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
 use deltalake::{
     kernel::{Action, Add, StructType},
-    protocol::SaveMode,
+    logstore::LogStoreRef,
+    protocol::{DeltaOperation, SaveMode},
 };
 use futures::{StreamExt, stream};
 
 use crate::{
     Error, Lake, Result, columns,
-    commit::{ATTEMPTS, Attempt, Commit, Stands, alteration, creation, pause},
+    commit::{Change, alteration, commit, creation},
     files,
     state::{self, State},
     upkeep,
@@ -71,7 +71,7 @@ impl Lake {
                 return Ok(superseded);
             }
             // Rows that cannot go in are found before any of them is uploaded.
-            actions(table, state.as_deref(), &wanted, &[])?;
+            preparations(table, state.as_deref(), &wanted)?;
         }
         let casts = stream::iter(batches)
             .map(|batch| columns::cast_to(table, &stored, &batch))
@@ -79,83 +79,64 @@ impl Lake {
         let adds = files::write(self, table, &stored, &[], casts).await?;
 
         let mut known = slot.state.lock().await;
-        let done = self
-            .commit_append(table, &wanted, &adds, txns, &mut known)
-            .await;
-        match &done {
-            Ok(Appended::Committed { version }) => {
-                upkeep::checkpoint_if_due(self, table, *version, &mut known).await;
+        let append = Append {
+            wanted: &wanted,
+            adds: &adds,
+            txns,
+        };
+        match commit(self, table, &append, &mut known).await {
+            Ok(Some(version)) => {
+                upkeep::checkpoint_if_due(self, table, version, &mut known).await;
+                Ok(Appended::Committed { version })
+            }
+            Ok(None) => {
+                files::discard(self, table, &adds).await;
+                moved(known.as_deref(), txns)
+                    .ok_or_else(|| Error::damaged(table, "a position moved and moved back"))
             }
             // An unknown outcome keeps its files: the commit may yet turn up.
-            Err(Error::Unavailable(_)) => {}
-            Ok(Appended::Superseded { .. }) | Err(_) => files::discard(self, table, &adds).await,
+            Err(err @ Error::Unavailable(_)) => Err(err),
+            Err(err) => {
+                files::discard(self, table, &adds).await;
+                Err(err)
+            }
         }
-        done
+    }
+}
+
+/// Files and positions added to a table.
+struct Append<'a> {
+    wanted: &'a StructType,
+    adds: &'a [Add],
+    txns: &'a [Txn],
+}
+
+#[async_trait]
+impl Change for Append<'_> {
+    fn operation(&self) -> DeltaOperation {
+        DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: None,
+            predicate: None,
+        }
     }
 
-    async fn commit_append(
+    fn txns(&self) -> &[Txn] {
+        self.txns
+    }
+
+    async fn actions(
         &self,
         table: &str,
-        wanted: &StructType,
-        adds: &[Add],
-        txns: &[Txn],
-        known: &mut Option<Arc<State>>,
-    ) -> Result<Appended> {
-        let log = self.log_store(table);
-        let commit = Commit::new(SaveMode::Append, &[]);
-        let mut tried: Option<i64> = None;
-        let mut failure = String::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                pause(table, attempt).await;
-            }
-            // Until the version tried is known to be taken by another, nothing else is compared:
-            // our own commit would look like someone else's.
-            if let Some(version) = tried {
-                match commit.at(table, &log, version).await {
-                    Ok(Stands::Ours) => return Ok(Appended::Committed { version }),
-                    Ok(Stands::Theirs) => tried = None,
-                    Ok(Stands::Nothing) => {}
-                    Err(err) => {
-                        failure = err.to_string();
-                        continue;
-                    }
-                }
-            }
-            let state = match state::refresh(self, table, known).await {
-                Ok(state) => state,
-                Err(Error::Unavailable(err)) => {
-                    failure = err;
-                    continue;
-                }
-                Err(err) => return Err(err),
-            };
-            let version = state.as_ref().map_or(0, |state| state.version + 1);
-            if tried.is_some_and(|tried| tried < version) {
-                // It has turned up since we looked.
-                continue;
-            }
-            if let Some(superseded) = moved(state.as_deref(), txns) {
-                return Ok(superseded);
-            }
-            let actions = actions(table, state.as_deref(), wanted, adds)?;
-            let bytes = commit.bytes(table, actions, txns)?;
-            match commit.put(&log, version, bytes.clone()).await {
-                Attempt::Done => {
-                    if let Some(known) = known {
-                        Arc::make_mut(known).advance(table, version, &bytes)?;
-                    }
-                    return Ok(Appended::Committed { version });
-                }
-                Attempt::Unclear(reason) => {
-                    failure = reason;
-                    tried = Some(version);
-                }
-            }
+        _: &LogStoreRef,
+        state: Option<&State>,
+    ) -> Result<Option<Vec<Action>>> {
+        if moved(state, self.txns).is_some() {
+            return Ok(None);
         }
-        Err(Error::Unavailable(format!(
-            "committing to {table}: gave up after {ATTEMPTS} attempts: {failure}"
-        )))
+        let mut actions = preparations(table, state, self.wanted)?;
+        actions.extend(self.adds.iter().cloned().map(Action::Add));
+        Ok(Some(actions))
     }
 }
 
@@ -170,28 +151,19 @@ fn moved(state: Option<&State>, txns: &[Txn]) -> Option<Appended> {
     })
 }
 
-fn actions(
-    table: &str,
-    state: Option<&State>,
-    wanted: &StructType,
-    adds: &[Add],
-) -> Result<Vec<Action>> {
-    let mut actions = match state {
-        None => creation(table, wanted, &[])?,
-        Some(state) => {
-            state.check_writable(table)?;
-            if !state.partition_by().is_empty() {
-                return Err(Error::rows(
-                    table,
-                    "it is partitioned, and only replaced as a whole",
-                ));
-            }
-            match columns::widened(table, &state.schema, wanted)? {
-                Some(wider) => vec![alteration(table, state, &wider, &[])?],
-                None => Vec::new(),
-            }
-        }
+/// What must go before files with columns `wanted`: the making of the table, or columns it lacks.
+fn preparations(table: &str, state: Option<&State>, wanted: &StructType) -> Result<Vec<Action>> {
+    let Some(state) = state else {
+        return creation(table, wanted, &[]);
     };
-    actions.extend(adds.iter().cloned().map(Action::Add));
-    Ok(actions)
+    state.check_writable(table)?;
+    if !state.partition_by().is_empty() {
+        return Err(Error::rows(
+            table,
+            "it is partitioned, and only replaced as a whole",
+        ));
+    }
+    let wider = columns::widened(table, &state.schema, wanted)?;
+    let altered = wider.map(|wider| alteration(table, state, &wider, &[]));
+    altered.into_iter().collect()
 }

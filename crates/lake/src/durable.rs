@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Write},
     path::{Path as FsPath, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,6 +19,8 @@ use object_store::{
     UploadPart, local::LocalFileSystem, path::Path,
 };
 use uuid::Uuid;
+
+use crate::Lake;
 
 /// [`LocalFileSystem`] with its writes synced.
 #[derive(Debug)]
@@ -139,6 +142,49 @@ impl MultipartUpload for DurableUpload {
     async fn abort(&mut self) -> Result<()> {
         self.upload.abort().await
     }
+}
+
+/// Removes files of a table that were not finished, where the lake is on a disk, and tells how many: those
+/// written last more than `keep` ago under the name of an upload. No listing shows them.
+pub(crate) async fn remove_unfinished(
+    lake: &Lake,
+    table: &str,
+    keep: Duration,
+) -> crate::Result<u64> {
+    let Some(folder) = lake.local_folder_of(table) else {
+        return Ok(0);
+    };
+    let removed = blocking(move || remove_staged(&folder, keep).map_err(failed)).await;
+    removed
+        .map_err(|err| crate::Error::storage(&format!("removing unfinished files of {table}"), err))
+}
+
+fn remove_staged(folder: &FsPath, keep: Duration) -> io::Result<u64> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // Another has finished it, or removed it.
+            Err(err) if err.kind() == ErrorKind::NotFound => continue,
+            Err(err) => return Err(err),
+        };
+        if metadata.is_dir() {
+            removed += remove_staged(&entry.path(), keep)?;
+        } else if is_staged(&entry.file_name().to_string_lossy())
+            && metadata.modified()?.elapsed().is_ok_and(|age| age >= keep)
+        {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether [`LocalFileSystem`] passes over a file when it lists.
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()))
 }
 
 /// Writes a file whole, syncs it, and only then gives it its name.

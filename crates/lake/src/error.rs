@@ -1,5 +1,7 @@
 //! What can go wrong with the lake.
 
+use std::io::ErrorKind;
+
 use contract::FixBy;
 
 /// The result of lake calls.
@@ -14,6 +16,12 @@ pub enum Error {
     /// Storage failed; trying again may help. After a commit its outcome is unknown: read the `txn` back.
     #[error("lake storage: {0}")]
     Unavailable(String),
+    /// The disk is full. Nothing was written; trying again helps once there is room.
+    #[error(
+        "no space left: {0}; make room on that disk, or move the tables to a larger one ([lake] url); \
+         nothing is lost, and the work goes on by itself once there is room"
+    )]
+    Full(String),
     /// Rows have a type the table's column does not have.
     #[error(
         "{table}: column `{column}` is {found} in the table and {wanted} in the rows; \
@@ -64,7 +72,9 @@ impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Settings(_) | Self::Schema { .. } | Self::Foreign { .. } => FixBy::Settings,
+            Self::Settings(_) | Self::Full(_) | Self::Schema { .. } | Self::Foreign { .. } => {
+                FixBy::Settings
+            }
             Self::Unavailable(_) => FixBy::Source,
             Self::Damaged { .. } | Self::Rows { .. } => FixBy::Us,
         }
@@ -72,7 +82,7 @@ impl Error {
 
     /// Whether trying again later can help.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
     }
 
     pub(crate) fn damaged(table: &str, reason: impl std::fmt::Display) -> Self {
@@ -89,7 +99,24 @@ impl Error {
         }
     }
 
-    pub(crate) fn storage(doing: &str, err: impl std::fmt::Display) -> Self {
-        Self::Unavailable(format!("{doing}: {err}"))
+    /// What the store answered while `doing` something.
+    pub(crate) fn storage(doing: &str, err: impl std::error::Error + 'static) -> Self {
+        let text = format!("{doing}: {err}");
+        if is_full(&err) {
+            Self::Full(text)
+        } else {
+            Self::Unavailable(text)
+        }
     }
+}
+
+/// Whether a disk without room is behind an error.
+fn is_full(err: &(dyn std::error::Error + 'static)) -> bool {
+    let io = err.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|it| matches!(it.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+        return true;
+    }
+    // The source of an `io::Error` made of another error is that one's source, not it.
+    let inner = io.and_then(std::io::Error::get_ref);
+    inner.is_some_and(|it| is_full(it)) || err.source().is_some_and(is_full)
 }

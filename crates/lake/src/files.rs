@@ -23,7 +23,10 @@ use telemetry::metric;
 use crate::{Error, Lake, Result};
 
 /// A file is closed at this size: large enough to read in one go, small enough to write again.
-const FILE_BYTES: u64 = 96 << 20;
+pub const FILE_BYTES: NonZeroU64 = match NonZeroU64::new(96 << 20) {
+    Some(bytes) => bytes,
+    None => NonZeroU64::MIN,
+};
 
 /// A row group is closed at this many rows, since it is held in memory until then, one for each partition.
 const ROW_GROUP_ROWS: usize = 128 << 10;
@@ -36,13 +39,13 @@ pub(crate) async fn write(
     partition_by: &[String],
     mut batches: BoxStream<'_, Result<RecordBatch>>,
 ) -> Result<Vec<Add>> {
-    let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("writing {table}"), err);
-    let properties = properties(schema).map_err(|err| failed(&err))?;
+    let doing = format!("writing {table}");
+    let properties = properties(schema).map_err(|err| Error::storage(&doing, err))?;
     let config = WriterConfig::new(
         Arc::clone(schema),
         partition_by.to_vec(),
         Some(properties),
-        NonZeroU64::new(FILE_BYTES),
+        Some(FILE_BYTES),
         Some(8192),
         Default::default(),
         Some(indexed(schema)),
@@ -51,7 +54,10 @@ pub(crate) async fn write(
     while let Some(batch) = batches.next().await {
         let written = match batch {
             Ok(batch) if batch.num_rows() == 0 => Ok(()),
-            Ok(batch) => writer.write(&batch).await.map_err(|err| failed(&err)),
+            Ok(batch) => {
+                let written = writer.write(&batch).await;
+                written.map_err(|err| Error::storage(&doing, err))
+            }
             Err(err) => Err(err),
         };
         if let Err(err) = written {
@@ -61,7 +67,8 @@ pub(crate) async fn write(
             return Err(err);
         }
     }
-    let adds = writer.close().await.map_err(|err| failed(&err))?;
+    let adds = writer.close().await;
+    let adds = adds.map_err(|err| Error::storage(&doing, err))?;
     let bytes: u64 = adds.iter().map(|it| it.size.unsigned_abs()).sum();
     metric::TABLE_FILES.add([table], adds.len() as u64);
     metric::TABLE_BYTES.add([table], bytes);

@@ -1,4 +1,4 @@
-//! Delta tables in a folder or an object store: append with positions, replace, read at a version.
+//! Delta tables in a folder or an object store: append with positions, replace, read at a version, keep in order.
 //!
 //! Only this crate names deltalake. A commit is one put-if-absent of the version right after the
 //! snapshot whose `txn`s were compared, so the snapshot compared is the snapshot committed against;
@@ -16,8 +16,10 @@ mod replace;
 mod state;
 mod storage;
 mod upkeep;
+mod vacuum;
 
 pub use append::{Appended, Txn};
 pub use error::{Error, Result};
+pub use files::FILE_BYTES;
+pub use state::Head;
 pub use storage::Lake;
-pub use upkeep::Tidied;

@@ -1,21 +1,20 @@
 //! Replacing: a new version that holds exactly a stream of rows.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use deltalake::{
     kernel::{Action, Add, Snapshot, StructType},
     logstore::LogStoreRef,
-    protocol::SaveMode,
+    protocol::{DeltaOperation, SaveMode},
 };
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     Error, Lake, Result, columns,
-    commit::{ATTEMPTS, Attempt, Commit, Stands, alteration, creation, pause},
+    commit::{Change, alteration, commit, creation},
     files,
-    state::{self, State},
+    state::State,
     upkeep,
 };
 
@@ -58,73 +57,64 @@ impl Lake {
 
         let slot = self.slot(table);
         let mut known = slot.state.lock().await;
-        let done = self
-            .commit_replace(table, &wanted, partition_by, &adds, &mut known)
-            .await;
-        match &done {
-            Ok(version) => upkeep::checkpoint_if_due(self, table, *version, &mut known).await,
-            Err(Error::Unavailable(_)) => {}
-            Err(_) => files::discard(self, table, &adds).await,
+        let replace = Replace {
+            wanted: &wanted,
+            partition_by,
+            adds: &adds,
+        };
+        match commit(self, table, &replace, &mut known).await {
+            Ok(version) => {
+                let version = version.ok_or_else(|| Error::damaged(table, "not replaced"))?;
+                upkeep::checkpoint_if_due(self, table, version, &mut known).await;
+                Ok(version)
+            }
+            // An unknown outcome keeps its files: the commit may yet turn up.
+            Err(err @ Error::Unavailable(_)) => Err(err),
+            Err(err) => {
+                files::discard(self, table, &adds).await;
+                Err(err)
+            }
         }
-        done
+    }
+}
+
+/// These files in the place of all others.
+struct Replace<'a> {
+    wanted: &'a StructType,
+    partition_by: &'a [String],
+    adds: &'a [Add],
+}
+
+#[async_trait]
+impl Change for Replace<'_> {
+    fn operation(&self) -> DeltaOperation {
+        DeltaOperation::Write {
+            mode: SaveMode::Overwrite,
+            partition_by: (!self.partition_by.is_empty()).then(|| self.partition_by.to_vec()),
+            predicate: None,
+        }
     }
 
-    async fn commit_replace(
+    async fn actions(
         &self,
         table: &str,
-        wanted: &StructType,
-        partition_by: &[String],
-        adds: &[Add],
-        known: &mut Option<Arc<State>>,
-    ) -> Result<i64> {
-        let log = self.log_store(table);
-        let commit = Commit::new(SaveMode::Overwrite, partition_by);
-        let mut failure = String::new();
-        let mut tried = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                pause(table, attempt).await;
-            }
-            if let Some(version) = tried {
-                match commit.at(table, &log, version).await {
-                    Ok(Stands::Ours) => return Ok(version),
-                    Ok(Stands::Theirs) => tried = None,
-                    Ok(Stands::Nothing) => {}
-                    Err(err) => {
-                        failure = err.to_string();
-                        continue;
-                    }
+        log: &LogStoreRef,
+        state: Option<&State>,
+    ) -> Result<Option<Vec<Action>>> {
+        let (wanted, partition_by) = (self.wanted, self.partition_by);
+        let mut actions = match state {
+            None => creation(table, wanted, partition_by)?,
+            Some(state) => {
+                state.check_writable(table)?;
+                let mut actions = removals(table, log, state.version).await?;
+                if *state.schema != *wanted || state.partition_by() != partition_by {
+                    actions.push(alteration(table, state, wanted, partition_by)?);
                 }
+                actions
             }
-            let state = state::refresh(self, table, known).await?;
-            let version = state.as_ref().map_or(0, |state| state.version + 1);
-            if tried.is_some_and(|tried| tried < version) {
-                continue;
-            }
-            let mut actions = match state.as_deref() {
-                None => creation(table, wanted, partition_by)?,
-                Some(state) => {
-                    state.check_writable(table)?;
-                    let mut actions = removals(table, &log, state.version).await?;
-                    if *state.schema != *wanted || state.partition_by() != partition_by {
-                        actions.push(alteration(table, state, wanted, partition_by)?);
-                    }
-                    actions
-                }
-            };
-            actions.extend(adds.iter().cloned().map(Action::Add));
-            let bytes = commit.bytes(table, actions, &[])?;
-            match commit.put(&log, version, bytes).await {
-                Attempt::Done => return Ok(version),
-                Attempt::Unclear(reason) => {
-                    failure = reason;
-                    tried = Some(version);
-                }
-            }
-        }
-        Err(Error::Unavailable(format!(
-            "committing to {table}: gave up after {ATTEMPTS} attempts: {failure}"
-        )))
+        };
+        actions.extend(self.adds.iter().cloned().map(Action::Add));
+        Ok(Some(actions))
     }
 }
 

@@ -8,7 +8,7 @@ mod log_files;
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use arrow::{
@@ -27,18 +27,33 @@ use serde::Deserialize;
 use serde_json::Value;
 use telemetry::Traceparent;
 
-use self::log_files::log_files;
+pub(crate) use self::log_files::LogFiles;
 use crate::{
     Error, Lake, Result,
     commit::{COMMIT_ID, TRACEPARENT},
 };
 
 /// Past this age the state is read anew, long before log cleanup could remove the commits it still needs.
+/// By the clock on the wall: the other one stands still while a machine sleeps.
 const MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// Where a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its latest version.
+    pub version: i64,
+    /// The last version that changed rows or columns. Those after it put files together or moved
+    /// positions: who has read this one has read them.
+    pub rows_since: i64,
+}
+
+/// What the log calls a commit that only sets table properties.
+const SETS_PROPERTIES: &str = "SET TBLPROPERTIES";
 
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) version: i64,
+    rows_since: i64,
     /// The `metaData` action as it stands in the log.
     pub(crate) metadata: Value,
     pub(crate) schema: Arc<StructType>,
@@ -46,7 +61,7 @@ pub(crate) struct State {
     /// Version of the last checkpoint known of.
     pub(crate) checkpoint: Option<i64>,
     protocol: (i64, i64),
-    read_at: Instant,
+    read_at: SystemTime,
 }
 
 /// One line of a commit file, as far as it matters here.
@@ -56,7 +71,15 @@ struct Line {
     txn: Option<TxnAction>,
     meta_data: Option<Value>,
     protocol: Option<ProtocolAction>,
+    add: Option<FileAction>,
+    remove: Option<FileAction>,
     commit_info: Option<HashMap<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileAction {
+    data_change: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,6 +100,15 @@ impl Lake {
     /// The latest version of a table; `None` when there is no such table.
     pub async fn version(&self, table: &str) -> Result<Option<i64>> {
         Ok(self.latest(table).await?.map(|state| state.version))
+    }
+
+    /// Where a table is; `None` when there is no such table.
+    pub async fn head(&self, table: &str) -> Result<Option<Head>> {
+        let state = self.latest(table).await?;
+        Ok(state.map(|state| Head {
+            version: state.version,
+            rows_since: state.rows_since,
+        }))
     }
 
     /// The `txn` of every application that has written to the table; empty when there is no table.
@@ -108,7 +140,7 @@ pub(crate) async fn refresh(
     let log = lake.log_store(table);
     let fresh = known
         .take()
-        .filter(|state| state.read_at.elapsed() < MAX_AGE);
+        .filter(|state| state.read_at.elapsed().is_ok_and(|age| age < MAX_AGE));
     let mut state = match fresh {
         Some(state) => state,
         None => match read(table, &log).await? {
@@ -150,12 +182,12 @@ impl State {
     /// Goes on to `version`, which is the next and was made by `commit`.
     pub(crate) fn advance(&mut self, table: &str, version: i64, commit: &[u8]) -> Result<()> {
         self.version = version;
-        self.apply(table, commit)
-    }
-
-    fn apply(&mut self, table: &str, commit: &[u8]) -> Result<()> {
-        for line in lines(commit) {
-            let line = line.map_err(|err| self.bad_commit(table, err))?;
+        let lines = lines(commit).collect::<serde_json::Result<Vec<Line>>>();
+        let lines = lines.map_err(|err| self.bad_commit(table, err))?;
+        if changes_rows(&lines) {
+            self.rows_since = version;
+        }
+        for line in lines {
             if let Some(txn) = line.txn {
                 self.txns.insert(txn.app_id, txn.version);
             }
@@ -197,6 +229,19 @@ fn commit_info(commit: &[u8], key: &str) -> Option<String> {
     Some(info.get(key)?.as_str()?.to_owned())
 }
 
+/// Whether a commit changed rows or columns. One that only puts files together says so of each, and one
+/// that only sets table properties by its name.
+fn changes_rows(commit: &[Line]) -> bool {
+    let info = commit.iter().find_map(|line| line.commit_info.as_ref());
+    let sets_properties =
+        info.is_some_and(|info| info.get("operation") == Some(&SETS_PROPERTIES.into()));
+    commit.iter().any(|line| {
+        let mut files = line.add.iter().chain(&line.remove);
+        files.any(|file| file.data_change != Some(false))
+            || (line.meta_data.is_some() && !sets_properties)
+    })
+}
+
 fn lines(commit: &[u8]) -> impl Iterator<Item = serde_json::Result<Line>> {
     serde_json::Deserializer::from_slice(commit).into_iter()
 }
@@ -207,7 +252,7 @@ fn schema_of(metadata: &Value) -> serde_json::Result<StructType> {
 
 async fn read(table: &str, log: &LogStoreRef) -> Result<Option<State>> {
     let store = log.object_store(None);
-    let files = log_files(table, store.as_ref()).await?;
+    let files = LogFiles::since_checkpoint(table, store.as_ref()).await?;
     let Some(version) = files.version() else {
         return Ok(None);
     };
@@ -220,20 +265,21 @@ async fn read(table: &str, log: &LogStoreRef) -> Result<Option<State>> {
     let action = |value: serde_json::Result<Value>| value.map_err(|err| Error::damaged(table, err));
     let protocol = action(serde_json::to_value(snapshot.protocol()))?;
     let number = |name: &str| protocol[name].as_i64().unwrap_or(i64::MAX);
+    let base = files.checkpoint().unwrap_or(-1);
     let mut state = State {
         version,
+        rows_since: -1,
         metadata: action(serde_json::to_value(snapshot.metadata()))?,
         schema: snapshot.schema(),
         txns: HashMap::new(),
         checkpoint: files.checkpoint(),
         protocol: (number("minReaderVersion"), number("minWriterVersion")),
-        read_at: Instant::now(),
+        read_at: SystemTime::now(),
     };
     for part in files.checkpoint_parts() {
         read_checkpoint_txns(table, store.as_ref(), part, &mut state.txns).await?;
     }
-    let first = files.checkpoint().map_or(0, |checkpoint| checkpoint + 1);
-    let commits = stream::iter(first..=version)
+    let commits = stream::iter(base + 1..=version)
         .map(|version| async move {
             let commit = read_commit(table, log, version).await?;
             commit.ok_or_else(|| Error::damaged(table, format!("commit {version} is gone")))
@@ -241,10 +287,26 @@ async fn read(table: &str, log: &LogStoreRef) -> Result<Option<State>> {
         .buffered(16)
         .try_collect::<Vec<_>>()
         .await?;
-    for commit in commits {
-        state.apply(table, &commit)?;
+    for (version, commit) in (base + 1..).zip(commits) {
+        state.advance(table, version, &commit)?;
+    }
+    if state.rows_since < 0 {
+        state.rows_since = rows_since(table, log, base.max(0)).await?;
     }
     Ok(Some(state))
+}
+
+/// The last version up to `version` that changed rows or columns. Where the log no longer tells, the first
+/// version it has: rows are then taken for newer than they are, never for older.
+async fn rows_since(table: &str, log: &LogStoreRef, mut version: i64) -> Result<i64> {
+    while let Some(commit) = read_commit(table, log, version).await? {
+        let lines = lines(&commit).collect::<serde_json::Result<Vec<Line>>>();
+        if changes_rows(&lines.map_err(|err| Error::damaged(table, err))?) || version == 0 {
+            return Ok(version);
+        }
+        version -= 1;
+    }
+    Ok(version + 1)
 }
 
 async fn read_checkpoint_txns(

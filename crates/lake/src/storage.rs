@@ -1,6 +1,11 @@
 //! Where the lake lies: its root, the object store behind it, and plain files beside the tables.
 
-use std::{collections::HashMap, fmt, path::Path as FsPath, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    path::{Path as FsPath, PathBuf},
+    sync::Arc,
+};
 
 use datafusion::catalog::TableProvider;
 use deltalake::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
@@ -34,6 +39,8 @@ struct Inner {
 pub(crate) struct Slot {
     pub(crate) state: Mutex<Option<Arc<State>>>,
     pub(crate) providers: Mutex<Vec<(i64, Arc<dyn TableProvider>)>>,
+    /// Pinned versions that were told to be out of reach.
+    pub(crate) gone: Mutex<BTreeSet<i64>>,
 }
 
 impl Lake {
@@ -75,12 +82,8 @@ impl Lake {
     /// Where a table lies: `raw.offer` is in `<root>/raw/offer`.
     pub fn path_of(&self, table: &str) -> String {
         let url = self.url_of(table);
-        let shown = if url.scheme() == "file" {
-            url.to_file_path()
-                .map_or_else(|()| url.to_string(), |path| path.display().to_string())
-        } else {
-            url.to_string()
-        };
+        let local = self.local_folder_of(table);
+        let shown = local.map_or_else(|| url.to_string(), |it| it.display().to_string());
         shown.trim_end_matches('/').to_owned()
     }
 
@@ -187,6 +190,14 @@ impl Lake {
     pub(crate) fn folder_of(&self, table: &str) -> ObjectStoreRef {
         let path = self.path(&table.replacen('.', "/", 1));
         Arc::new(PrefixStore::new(Arc::clone(&self.inner.store), path))
+    }
+
+    /// The table's own folder, where the lake is on a disk.
+    pub(crate) fn local_folder_of(&self, table: &str) -> Option<PathBuf> {
+        let url = self.url_of(table);
+        (url.scheme() == "file")
+            .then(|| url.to_file_path().ok())
+            .flatten()
     }
 
     pub(crate) fn log_store(&self, table: &str) -> LogStoreRef {

@@ -1,4 +1,4 @@
-//! Keeping tables quick to read: checkpoints, fewer and larger files, and old files let go.
+//! Keeping tables quick to read: fewer and larger files, and checkpoints.
 
 use std::{
     num::NonZeroU64,
@@ -14,63 +14,44 @@ use crate::{Error, Lake, Result, files, state::State};
 /// A checkpoint is made when this many commits have come since the last.
 const CHECKPOINT_EVERY: i64 = 50;
 
-/// Files are put together up to this size.
-const COMPACT_BYTES: u64 = 96 << 20;
-
-/// What [`Lake::tidy`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tidied {
-    /// Small files put together.
-    pub merged: u64,
-    /// Files no version kept needs any more, removed.
-    pub removed: u64,
-}
+/// What is put together is committed this often, so that work broken off is not lost.
+const COMMIT_EVERY: Duration = Duration::from_secs(60);
 
 impl Lake {
-    /// Puts small files of a table together and removes files that left it more than `keep` ago.
+    /// Puts files of a table together that are smaller than `target` bytes, up to about that size, and tells
+    /// how many. Rows and positions stay what they are; see [`Head::rows_since`](crate::Head::rows_since).
     ///
-    /// Rows and positions stay what they are. Versions in `pinned` stay readable whatever their age.
-    /// `keep` must exceed the longest query and the longest upload.
-    pub async fn tidy(&self, table: &str, keep: Duration, pinned: &[i64]) -> Result<Tidied> {
+    /// Neighbours are merged: of any two that are left side by side, one cannot take in the other's first file.
+    /// One merged file is written at a time, as its rows are read.
+    ///
+    /// # Errors
+    /// An append meanwhile is no conflict; a replacement or another merge is, and then nothing is merged.
+    pub async fn merge(&self, table: &str, target: NonZeroU64) -> Result<u64> {
         let begun = Instant::now();
-        let failed = |err: &dyn std::fmt::Display| Error::storage(&format!("tidying {table}"), err);
-        let mut opened = DeltaTable::new(self.log_store(table));
-        opened.load().await.map_err(|err| failed(&err))?;
+        let doing = format!("merging files of {table}");
         let Some(rows) = self.provider(table, None).await? else {
-            return Ok(Tidied::default());
+            return Ok(0);
         };
+        let mut opened = DeltaTable::new(self.log_store(table));
+        let loaded = opened.load().await;
+        loaded.map_err(|err| Error::storage(&doing, err))?;
         // Without them the log would get the least and greatest of every text.
-        let properties = files::properties(&rows.schema()).map_err(|err| failed(&err))?;
-        let target = NonZeroU64::new(COMPACT_BYTES).unwrap_or(NonZeroU64::MIN);
-        let (opened, compacted) = opened
+        let properties = files::properties(&rows.schema());
+        let properties = properties.map_err(|err| Error::storage(&doing, err))?;
+        let (_, merged) = opened
             .optimize()
             .with_target_size(target)
             .with_writer_properties(properties)
             .with_max_concurrent_tasks(1)
+            .with_min_commit_interval(COMMIT_EVERY)
             .await
-            .map_err(|err| failed(&err))?;
-        let keep = chrono::Duration::from_std(keep).map_err(|err| failed(&err))?;
-        let pinned: Vec<u64> = pinned
-            .iter()
-            .filter_map(|at| u64::try_from(*at).ok())
-            .collect();
-        let (_, vacuumed) = opened
-            .vacuum()
-            .with_retention_period(keep)
-            .with_enforce_retention_duration(false)
-            .with_keep_versions(&pinned)
-            .await
-            .map_err(|err| failed(&err))?;
+            .map_err(|err| Error::storage(&doing, err))?;
         metric::TABLE_TIDY.record([table], begun.elapsed().as_secs_f64());
-        Ok(Tidied {
-            merged: compacted.num_files_removed,
-            removed: vacuumed.files_deleted.len() as u64,
-        })
+        Ok(merged.num_files_removed)
     }
 }
 
-/// Makes a checkpoint when one is due, and lets go of log files older than the table's log
-/// retention (30 days unless set) that the checkpoint covers. Failing that, the next commit tries again.
+/// Makes a checkpoint when one is due. Failing that, the next commit tries again.
 pub(crate) async fn checkpoint_if_due(
     lake: &Lake,
     table: &str,
@@ -99,9 +80,6 @@ async fn checkpoint(lake: &Lake, table: &str, version: i64) -> Result<()> {
     checkpoints::create_checkpoint(&opened, None)
         .await
         .map_err(failed)?;
-    let removed = checkpoints::cleanup_metadata(&opened, None)
-        .await
-        .map_err(failed)?;
-    tracing::debug!(table, version, removed, "checkpoint made");
+    tracing::debug!(table, version, "checkpoint made");
     Ok(())
 }

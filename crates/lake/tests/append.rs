@@ -318,6 +318,40 @@ async fn positions_outlive_the_commits_that_made_them() {
     assert_eq!(numbers(&later).await.len(), 112);
 }
 
+/// A lander sleeps for a month between its snapshot and its commit: by then the version is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_behind_a_log_that_was_cleaned_meanwhile_is_not_taken_for_done() {
+    let store = Flaky::default();
+    let lake = open(Arc::new(store.clone()));
+    append(&lake, "a", None, 3).await;
+    let (other, sound) = (open(store.sound()), store.sound());
+    store.next_commit(Fault {
+        writes: Writes::Behind,
+        meanwhile: Some(Box::pin(async move {
+            for n in 3..60 {
+                append(&other, "a", Some(n), n + 1).await;
+            }
+            let log = Path::from("somewhere/a lake/raw/thing/_delta_log");
+            for version in 0..49 {
+                let commit = log.clone().join(format!("{version:020}.json"));
+                sound.delete(&commit).await.unwrap();
+            }
+        })),
+        answers: Answer::Truth,
+    });
+    let lost = lake
+        .append(TABLE, &schema(), rows(3..5), &[txn("a", Some(3), 5)])
+        .await;
+    let lost = lost.unwrap_err();
+    assert!(lost.is_retryable(), "{lost}");
+    assert!(lost.to_string().contains("log had been cleaned"), "{lost}");
+    // Whoever looks again, as its caller must, sees how far the others have come and goes on from there.
+    assert_eq!(lake.txns(TABLE).await.unwrap()["a"], 60);
+    let goes_on = append(&lake, "a", Some(60), 62).await;
+    assert_eq!(goes_on, Appended::Committed { version: 58 });
+    assert_eq!(numbers(&lake).await, (0..62).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn a_table_gains_columns_in_place_and_keeps_its_types() {
     let store = Flaky::default();

@@ -1,4 +1,4 @@
-//! Replacing, reading at a version, and tidying up.
+//! Replacing, and reading at a version.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,7 +6,7 @@
     reason = "test code"
 )]
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringViewArray, UInt64Array},
@@ -16,7 +16,7 @@ use datafusion::{
     error::DataFusionError, execution::SendableRecordBatchStream,
     physical_plan::stream::RecordBatchStreamAdapter, prelude::SessionContext,
 };
-use lake::{Lake, Txn};
+use lake::Lake;
 
 const TABLE: &str = "mart.overview";
 
@@ -183,38 +183,6 @@ async fn a_failing_input_leaves_the_table_as_it_was() {
         .replace(TABLE, &schema(), stream(vec![]), &["nowhere".to_owned()])
         .await;
     assert!(unknown.unwrap_err().to_string().contains("`nowhere`"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tidying_keeps_rows_positions_and_pinned_versions() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = Lake::open(folder.path().to_str().unwrap(), HashMap::new()).unwrap();
-    for n in 0..6_i64 {
-        let txn = Txn {
-            app_id: "a".to_owned(),
-            base: (n > 0).then_some(n),
-            version: n + 1,
-        };
-        let rows = vec![batch(&[(101, "x", 1)])];
-        lake.append(TABLE, &schema(), rows, &[txn]).await.unwrap();
-    }
-    let data = || {
-        let files = std::fs::read_dir(folder.path().join("mart/overview")).unwrap();
-        files
-            .filter(|it| it.as_ref().unwrap().path().is_file())
-            .count()
-    };
-    assert_eq!(data(), 6);
-
-    let tidied = lake.tidy(TABLE, Duration::ZERO, &[1]).await.unwrap();
-    assert_eq!((tidied.merged, tidied.removed), (6, 4));
-    // One merged file, and the two that version 1 holds.
-    assert_eq!(data(), 3);
-    assert_eq!(query(&lake, None, SUMS).await, sums(&[(101, 6, 6)]));
-    assert_eq!(query(&lake, Some(1), SUMS).await, sums(&[(101, 2, 2)]));
-    assert_eq!(lake.txns(TABLE).await.unwrap()["a"], 6);
-    let again = Lake::open(folder.path().to_str().unwrap(), HashMap::new()).unwrap();
-    assert_eq!(again.txns(TABLE).await.unwrap()["a"], 6);
 }
 
 #[tokio::test]

@@ -78,7 +78,10 @@ impl Error {
 
     /// Whether trying again soon can help.
     pub fn is_retryable(&self) -> bool {
-        self.fix_by() == FixBy::Source
+        match self {
+            Self::Lake(err) => err.is_retryable(),
+            _ => self.fix_by() == FixBy::Source,
+        }
     }
 
     pub(crate) fn rows(topic: &str, reason: impl std::fmt::Display) -> Self {

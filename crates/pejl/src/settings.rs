@@ -89,9 +89,13 @@ pub(crate) struct Lake {
     /// Hours between two tidyings of a table while a lander and a builder run; 0 for never, where
     /// `pejl tidy` does it.
     pub(crate) tidy_hours: f64,
-    /// Days that files stay which no current version and none of the last publications needs.
+    /// Days that files stay which no current version and none of the last publications needs; at least
+    /// [`LEAST_KEEP_DAYS`].
     pub(crate) keep_days: f64,
 }
+
+/// A file is no version's yet while it is uploaded; with a day, no upload comes near losing one.
+const LEAST_KEEP_DAYS: f64 = 1.0;
 
 /// Options may be passwords.
 impl fmt::Debug for Lake {
@@ -337,6 +341,7 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
         settings.pipelines.clone_from(pipelines);
     }
     check_name(&settings.node.name)?;
+    check_lake(&settings.lake)?;
     Ok(settings)
 }
 
@@ -350,6 +355,24 @@ fn check_name(name: &str) -> Result<(), Mistake> {
         "[node] name `{}` cannot be used; give at most {LONGEST_NAME} letters (a to z), digits, `.`, `_` and `-` there or with --name",
         name.escape_default()
     )))
+}
+
+/// Values that can be read and would do harm.
+fn check_lake(lake: &Lake) -> Result<(), Mistake> {
+    if !(LEAST_KEEP_DAYS..=36_500.0).contains(&lake.keep_days) {
+        return Err(Mistake(format!(
+            "[lake] keep_days is {}: give at least {LEAST_KEEP_DAYS} day; files that are still being uploaded, or \
+             read by a long query, would be removed as if nobody needed them",
+            lake.keep_days
+        )));
+    }
+    if !(0.0..=8_760.0).contains(&lake.tidy_hours) {
+        return Err(Mistake(format!(
+            "[lake] tidy_hours is {}: give hours between two tidyings, or 0 for never",
+            lake.tidy_hours
+        )));
+    }
+    Ok(())
 }
 
 /// The value of a `${NAME}` in a pipeline.

@@ -58,7 +58,7 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
 
 /// How long files stay that nothing needs.
 pub(crate) fn keep(settings: &Settings) -> Duration {
-    Duration::from_secs_f64((settings.lake.keep_days * 86_400.0).max(0.0))
+    Duration::from_secs_f64(settings.lake.keep_days * 86_400.0)
 }
 
 /// How often tables are tidied; `None` for never.

@@ -170,6 +170,22 @@ fn mistakes_in_settings_name_the_key_and_never_the_value() {
 }
 
 #[test]
+fn settings_that_would_remove_files_still_being_uploaded_are_refused() {
+    for (name, value, needed) in [
+        ("PEJL_LAKE__KEEP_DAYS", "0", "at least 1 day"),
+        ("PEJL_LAKE__KEEP_DAYS", "0.5", "at least 1 day"),
+        ("PEJL_LAKE__TIDY_HOURS", "-1", "0 for never"),
+    ] {
+        let stage = Stage::empty().with_environment(name, value);
+        let said = failing(&stage, &["tidy"], 2);
+        assert!(said.contains(needed), "{name}={value}: {said}");
+    }
+    Stage::empty()
+        .with_environment("PEJL_LAKE__KEEP_DAYS", "1")
+        .ok(&["tidy"]);
+}
+
+#[test]
 fn answers_come_as_table_csv_or_json_and_nothing_can_be_written() {
     let stage = Stage::canonical(20);
     stage.ok(&["run", "--once"]);

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
-use lake::Lake;
+use lake::{Head, Lake};
 use telemetry::{SPANS, Traceparent};
 use tracing::{Instrument, Span, field::Empty};
 use uuid::{NoContext, Timestamp, Uuid};
@@ -78,10 +78,13 @@ impl Builder<'_> {
     }
 
     /// The span of a build. One that will find nothing to do has none: there is one every few seconds.
-    fn span(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, i64>) -> Span {
+    fn span(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, Head>) -> Span {
         let mut nodes = self.catalog.nodes().iter();
         let is_served = previous.is_some_and(|it| {
-            it.inputs == *inputs
+            it.inputs.len() == inputs.len()
+                && inputs
+                    .iter()
+                    .all(|(table, head)| it.has_rows_of(table, *head))
                 && nodes.all(|(table, node)| it.models.get(table) == Some(&node.fingerprint()))
         });
         if is_served {
@@ -98,17 +101,17 @@ impl Builder<'_> {
         )
     }
 
-    /// Has the span of the build point to the commits that brought landed tables to where it reads them. One that cannot be found is
+    /// Has the span of the build point to the commits that brought landed tables their newest rows. One that cannot be found is
     /// left out: a trace is no reason for a build to fail.
-    async fn link_inputs(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, i64>) {
+    async fn link_inputs(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, Head>) {
         if Traceparent::current().is_none() {
             return;
         }
-        for (table, version) in inputs {
-            if previous.is_some_and(|it| it.inputs.get(table) == Some(version)) {
+        for (table, head) in inputs {
+            if previous.is_some_and(|it| it.has_rows_of(table, *head)) {
                 continue;
             }
-            if let Ok(Some(commit)) = self.lake.traceparent(table, *version).await {
+            if let Ok(Some(commit)) = self.lake.traceparent(table, head.rows_since).await {
                 commit.link_from(&Span::current());
             }
         }
@@ -117,7 +120,7 @@ impl Builder<'_> {
     async fn build(
         &self,
         previous: Option<Publication>,
-        inputs: BTreeMap<String, i64>,
+        inputs: BTreeMap<String, Head>,
         computed: &mut Computed,
     ) -> Result<Option<BuildReport>> {
         self.link_inputs(previous.as_ref(), &inputs).await;
@@ -146,11 +149,15 @@ impl Builder<'_> {
         for (table, results) in references {
             checks.entry(table).or_default().extend(results);
         }
-        self.conclude(previous, inputs, outcomes, checks).await
+        let inputs = inputs
+            .into_iter()
+            .map(|(table, head)| (table, head.version));
+        self.conclude(previous, inputs.collect(), outcomes, checks)
+            .await
     }
 
-    /// The newest version of every landed table that a model reads, so that all models see the same.
-    async fn inputs(&self) -> Result<BTreeMap<String, i64>> {
+    /// Where every landed table is that a model reads, so that all models see the same.
+    async fn inputs(&self) -> Result<BTreeMap<String, Head>> {
         // Owned names: a stream of borrowed ones is not `Send` for every lifetime, and builds are spawned.
         let landed: BTreeSet<String> = self
             .catalog
@@ -160,17 +167,17 @@ impl Builder<'_> {
             .filter(|it| it.starts_with("raw."))
             .cloned()
             .collect();
-        let versions: Vec<(String, Option<i64>)> = futures::stream::iter(landed)
+        let heads: Vec<(String, Option<Head>)> = futures::stream::iter(landed)
             .map(|table| async move {
-                let version = self.lake.version(&table).await?;
-                Ok::<_, Error>((table, version))
+                let head = self.lake.head(&table).await?;
+                Ok::<_, Error>((table, head))
             })
             .buffer_unordered(8)
             .try_collect()
             .await?;
-        Ok(versions
+        Ok(heads
             .into_iter()
-            .filter_map(|(table, version)| Some((table, version?)))
+            .filter_map(|(table, head)| Some((table, head?)))
             .collect())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lake::Lake;
+use lake::{Head, Lake};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, Result, checks::CheckResult};
@@ -31,7 +31,8 @@ pub struct Publication {
     pub inputs: BTreeMap<String, i64>,
     /// Fingerprint of every model: its text and the functions it could call.
     pub models: BTreeMap<String, String>,
-    /// For every model, what it read: a table's version, a code list's fingerprint.
+    /// For every model, what it read: the version since which a table's rows are what they are, a code list's
+    /// fingerprint. Files put together since then change nothing.
     pub reads: BTreeMap<String, BTreeMap<String, String>>,
     /// For every model, how many checks passed.
     pub checks_passed: BTreeMap<String, usize>,
@@ -64,9 +65,15 @@ pub struct Checked {
 }
 
 impl Publication {
+    /// Whether its landed `table` had all rows the table has now.
+    pub(crate) fn has_rows_of(&self, table: &str, now: Head) -> bool {
+        let read = self.inputs.get(table);
+        read.is_some_and(|version| *version >= now.rows_since)
+    }
+
     /// Whether both serve the same: tables, and what they were made from.
     pub(crate) fn serves_same(&self, other: &Self) -> bool {
-        self.tables == other.tables && self.inputs == other.inputs && self.models == other.models
+        self.tables == other.tables && self.reads == other.reads && self.models == other.models
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Fault {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
     Now,
+    /// After what happens meanwhile.
+    Behind,
     Never,
     /// After the answer: as the next commit is about to be made.
     Late,
@@ -46,9 +48,9 @@ pub(crate) enum Answer {
     Failed,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Flaky {
-    inner: Arc<InMemory>,
+    inner: Arc<dyn ObjectStore>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     late: Arc<Mutex<Option<Late>>>,
     death: Arc<Mutex<Option<Death>>>,
@@ -67,7 +69,25 @@ struct Death {
     after: bool,
 }
 
+impl Default for Flaky {
+    fn default() -> Self {
+        Self::over(Arc::new(InMemory::new()))
+    }
+}
+
 impl Flaky {
+    /// A store whose objects are in `inner`.
+    pub(crate) fn over(inner: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            inner,
+            faults: Arc::default(),
+            late: Arc::default(),
+            death: Arc::default(),
+            died: Arc::default(),
+            careless: false,
+        }
+    }
+
     /// A store that overwrites whatever it is asked.
     pub(crate) fn careless() -> Self {
         Self {
@@ -118,7 +138,7 @@ impl Flaky {
 
     /// The same objects without the faults.
     pub(crate) fn sound(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.inner) as Arc<dyn ObjectStore>
+        Arc::clone(&self.inner)
     }
 }
 
@@ -153,8 +173,13 @@ impl ObjectStore for Flaky {
         let Some(fault) = fault else {
             return self.inner.put_opts(at, payload, opts).await;
         };
-        let done = match fault.writes {
+        let mut behind = None;
+        let mut done = match fault.writes {
             Writes::Now => Some(self.inner.put_opts(at, payload, opts).await),
+            Writes::Behind => {
+                behind = Some((payload, opts));
+                None
+            }
             Writes::Never => None,
             Writes::Late | Writes::AfterLook => {
                 let looks = fault.writes == Writes::AfterLook;
@@ -164,6 +189,9 @@ impl ObjectStore for Flaky {
         };
         if let Some(meanwhile) = fault.meanwhile {
             meanwhile.await;
+        }
+        if let Some((payload, opts)) = behind {
+            done = Some(self.inner.put_opts(at, payload, opts).await);
         }
         match (fault.answers, done) {
             (Answer::Truth, Some(done)) => done,

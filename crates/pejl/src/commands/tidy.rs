@@ -1,6 +1,8 @@
 //! `pejl tidy`: fewer and larger files, and old ones let go; by hand or from cron.
 
-use lake::{Lake, Tidied};
+use std::collections::BTreeMap;
+
+use lake::{FILE_BYTES, Lake};
 
 use crate::{args::Format, exit, output, progress::Progress, settings::Settings, wiring};
 
@@ -9,13 +11,14 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
     let progress = Progress::new();
     let mut rows = Vec::new();
     let mut failed = false;
+    let pinned = warehouse::pinned(&lake, wiring::PUBLICATIONS_KEPT).await?;
     for table in lake.tables().await? {
         progress.say("tidy", &table);
-        let (merged, removed, state) = match tidy(settings, &lake, &table).await {
-            Ok(Tidied { merged, removed }) => (merged, removed, "done".to_owned()),
+        let (merged, removed, state) = match tidy(settings, &lake, &table, &pinned).await {
+            Ok((merged, removed)) => (merged, removed, "done".to_owned()),
             Err(err) => {
                 failed = true;
-                (0, 0, format!("FAILED: {err:#}"))
+                (0, 0, format!("FAILED: {err}"))
             }
         };
         rows.push(vec![table, merged.to_string(), removed.to_string(), state]);
@@ -26,9 +29,21 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
     Ok(if failed { exit::FAILED } else { 0 })
 }
 
-/// Tidies one table, with the versions of the last publications left readable.
-pub(crate) async fn tidy(settings: &Settings, lake: &Lake, table: &str) -> anyhow::Result<Tidied> {
-    let pinned = warehouse::pinned(lake, wiring::PUBLICATIONS_KEPT).await?;
+/// Tidies one table and leaves the versions readable that are `pinned`; tells how many files were merged and removed.
+///
+/// A model's table is written in large files, and read at the version a publication names: merged, nobody would read it.
+pub(crate) async fn tidy(
+    settings: &Settings,
+    lake: &Lake,
+    table: &str,
+    pinned: &BTreeMap<String, Vec<i64>>,
+) -> lake::Result<(u64, u64)> {
+    let merged = if table.starts_with("raw.") {
+        lake.merge(table, FILE_BYTES).await?
+    } else {
+        0
+    };
     let in_use = pinned.get(table).map_or(&[][..], Vec::as_slice);
-    Ok(lake.tidy(table, wiring::keep(settings), in_use).await?)
+    let removed = lake.clean(table, wiring::keep(settings), in_use).await?;
+    Ok((merged, removed))
 }

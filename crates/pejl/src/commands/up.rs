@@ -199,12 +199,23 @@ pub(crate) async fn keep_building(
 
 /// Model tables are replaced as a whole by the one who builds, and so is their upkeep his. Landed tables are the landers'.
 async fn tidy_models(settings: &Settings, lake: &Lake) {
-    let tables = lake.tables().await.unwrap_or_else(|err| {
-        tracing::warn!(%err, "tables not listed");
-        Vec::new()
-    });
+    let found = match warehouse::pinned(lake, wiring::PUBLICATIONS_KEPT).await {
+        Ok(pinned) => lake
+            .tables()
+            .await
+            .map(|tables| (tables, pinned))
+            .map_err(warehouse::Error::from),
+        Err(err) => Err(err),
+    };
+    let (tables, pinned) = match found {
+        Ok(found) => found,
+        Err(err) => {
+            tracing::warn!(%err, "model tables are not tidied; tried again later");
+            return;
+        }
+    };
     for table in tables.iter().filter(|it| !it.starts_with("raw.")) {
-        if let Err(err) = tidy(settings, lake, table).await {
+        if let Err(err) = tidy(settings, lake, table, &pinned).await {
             tracing::warn!(table, %err, "not tidied; tried again later");
         }
     }

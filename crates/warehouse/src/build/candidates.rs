@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use lake::Head;
 
 use crate::{
     Result,
@@ -15,12 +16,12 @@ use crate::{
 /// What the models of one build read.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    versions: RwLock<BTreeMap<String, i64>>,
+    versions: RwLock<BTreeMap<String, Head>>,
 }
 
 impl Candidates {
     /// With the landed tables; those not landed yet are left out.
-    pub(crate) fn new(inputs: BTreeMap<String, i64>) -> Self {
+    pub(crate) fn new(inputs: BTreeMap<String, Head>) -> Self {
         Self {
             versions: RwLock::new(inputs),
         }
@@ -32,11 +33,15 @@ impl Candidates {
             .versions
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        versions.insert(table.to_owned(), version);
+        let head = Head {
+            version,
+            rows_since: version,
+        };
+        versions.insert(table.to_owned(), head);
     }
 
-    /// The version of a table, if it has one.
-    pub(crate) fn get(&self, table: &str) -> Option<i64> {
+    /// Where a table is, if it has any version.
+    pub(crate) fn get(&self, table: &str) -> Option<Head> {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
         versions.get(table).copied()
     }
@@ -55,7 +60,7 @@ impl Versions for Candidates {
 
     async fn at(&self, table: &str) -> Result<Option<At>> {
         Ok(match self.get(table) {
-            Some(version) => Some(At::Version(version)),
+            Some(head) => Some(At::Version(head.version)),
             None => landed(table).map(At::Empty),
         })
     }

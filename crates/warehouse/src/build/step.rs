@@ -229,7 +229,7 @@ impl Step<'_> {
             None => self
                 .candidates
                 .get(table)
-                .map_or_else(|| "none".to_owned(), |it| it.to_string()),
+                .map_or_else(|| "none".to_owned(), |it| it.rows_since.to_string()),
         };
         node.reads
             .iter()

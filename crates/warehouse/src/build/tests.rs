@@ -266,6 +266,33 @@ async fn only_what_changed_is_computed_and_open_sessions_see_it() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_put_together_are_no_news_and_rows_landed_after_them_are() {
+    let world = World::new();
+    world.write("names.sql", NAMES);
+    world.land_units(&[("u1", Some("a"))]).await;
+    world.land_units(&[("u2", Some("a"))]).await;
+    let warehouse = world.open().await;
+    warehouse.build(&quiet).await.unwrap();
+
+    let merged = world.lake.merge("raw.unit", lake::FILE_BYTES).await;
+    assert_eq!(merged.unwrap(), 2);
+    let day = std::time::Duration::from_secs(86_400);
+    world.lake.clean("raw.unit", day, &[]).await.unwrap();
+    for warehouse in [&warehouse, &world.open().await] {
+        let report = warehouse.build(&quiet).await.unwrap();
+        assert_eq!((report.published, built(&report)), (None, vec![]));
+    }
+
+    world.land_units(&[("u3", Some("a"))]).await;
+    let report = warehouse.build(&quiet).await.unwrap();
+    assert_eq!(built(&report), ["core.unit", "mart.names"]);
+    assert_eq!(ask(&warehouse, "select units from names").await, "3");
+    let publication = warehouse.publication().await.unwrap().unwrap();
+    let newest = world.lake.version("raw.unit").await.unwrap().unwrap();
+    assert_eq!(publication.inputs["raw.unit"], newest);
+}
+
 #[tokio::test]
 async fn a_changed_model_is_computed_again_and_a_removed_one_is_gone() {
     let world = World::new();

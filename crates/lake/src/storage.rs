@@ -17,7 +17,7 @@ use object_store::{
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::{Error, Result, durable::Durable, state::State};
+use crate::{Error, Result, durable::Durable, options::store_options, state::State};
 
 /// A folder of Delta tables. Cheap to clone; clones share what they know of the tables.
 #[derive(Clone)]
@@ -47,15 +47,17 @@ impl Lake {
     /// Opens the lake at `root`: a path, `file://`, `s3://`, `az://`, `abfss://`, `gs://`, or
     /// `memory://` (kept only as long as this value and its clones).
     ///
-    /// `options` are those of the object store, such as `aws_endpoint`. Nothing is read yet.
+    /// `options` are those of the object store, such as `aws_endpoint`; [`store_options`](crate::store_options) has
+    /// the environment's too. Nothing is read yet.
     ///
     /// # Errors
-    /// [`Error::Settings`] when the root is no such place, or a folder that cannot be made.
+    /// [`Error::Settings`] when the root is no such place, or a folder that cannot be made, or the store has no such option.
     pub fn open(root: &str, options: HashMap<String, String>) -> Result<Self> {
         let url = parse_root(root)?;
         if url.scheme() == "file" {
             return Self::over(Arc::new(Durable::new()), url);
         }
+        let options = store_options(root, &options, [])?;
         let (store, _) = object_store::parse_url_opts(&url, &options)
             .map_err(|err| Error::Settings(format!("root `{root}`: {err}")))?;
         Self::over(Arc::from(store), url)
@@ -236,7 +238,7 @@ impl fmt::Debug for Lake {
     }
 }
 
-fn parse_root(root: &str) -> Result<Url> {
+pub(crate) fn parse_root(root: &str) -> Result<Url> {
     let wrong = |reason: String| Error::Settings(format!("root `{root}`: {reason}"));
     let path = match Url::parse(root) {
         Ok(url) if url.scheme() != "file" && root.contains("://") => return Ok(url),

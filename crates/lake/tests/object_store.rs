@@ -9,6 +9,8 @@
 )]
 
 mod flaky;
+#[path = "../../pejl/tests/chaos/store.rs"]
+mod proxy;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,9 +18,15 @@ use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
-use datafusion::prelude::SessionContext;
-use flaky::Flaky;
+use datafusion::{
+    catalog::TableProvider, physical_plan::stream::RecordBatchStreamAdapter,
+    prelude::SessionContext,
+};
+use flaky::{Answer, Fault, Flaky, Writes};
+use futures::FutureExt;
 use lake::{Appended, FILE_BYTES, Lake, Txn};
+use object_store::ObjectStoreExt;
+use proxy::{Mood, Store};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -43,6 +51,21 @@ impl Place {
     }
 
     fn open(&self) -> Lake {
+        Lake::open(&self.root, self.options()).unwrap()
+    }
+
+    /// The real store, with faults in front of it.
+    fn flaky(&self) -> Flaky {
+        let url = Url::parse(&self.root).unwrap();
+        let (store, _) = object_store::parse_url_opts(&url, self.options()).unwrap();
+        Flaky::over(Arc::from(store))
+    }
+
+    fn open_over(&self, store: &Flaky) -> Lake {
+        Lake::over(Arc::new(store.clone()), Url::parse(&self.root).unwrap()).unwrap()
+    }
+
+    fn options(&self) -> HashMap<String, String> {
         let options = [
             ("aws_endpoint", self.endpoint.as_str()),
             ("aws_allow_http", "true"),
@@ -50,11 +73,10 @@ impl Place {
             ("aws_access_key_id", "pejltest"),
             ("aws_secret_access_key", "pejltest-secret"),
         ];
-        let options: HashMap<String, String> = options
+        options
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        Lake::open(&self.root, options).unwrap()
+            .collect()
     }
 }
 
@@ -62,10 +84,14 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
 }
 
+fn batch(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
+    RecordBatch::try_new(schema(), vec![numbers]).unwrap()
+}
+
 /// Appends the numbers from `base` up to `version`, as `app`.
 async fn append(lake: &Lake, app: &str, base: Option<i64>, version: i64) -> Appended {
-    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(base.unwrap_or(0)..version));
-    let rows = RecordBatch::try_new(schema(), vec![numbers]).unwrap();
+    let rows = batch(base.unwrap_or(0)..version);
     let txn = Txn {
         app_id: app.to_owned(),
         base,
@@ -78,7 +104,10 @@ async fn append(lake: &Lake, app: &str, base: Option<i64>, version: i64) -> Appe
 
 /// How often each number is there, by number.
 async fn counts(lake: &Lake) -> Vec<(i64, i64)> {
-    let table = lake.provider(TABLE, None).await.unwrap().expect("a table");
+    counted(lake.provider(TABLE, None).await.unwrap().expect("a table")).await
+}
+
+async fn counted(table: Arc<dyn TableProvider>) -> Vec<(i64, i64)> {
     let context = SessionContext::new();
     context.register_table("thing", table).unwrap();
     let sql = "select n, count(*) from thing group by n order by n";
@@ -187,6 +216,186 @@ async fn of_two_that_move_the_same_position_one_is_superseded() {
     }
     let expected: Vec<_> = (0..55).map(|n| (n, 1)).collect();
     assert_eq!(counts(&place.open()).await, expected);
+}
+
+/// What a real conditional put answers, and what an answer may have come to on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_refused_lost_or_late_is_there_once() {
+    let Some(place) = Place::new() else { return };
+    let store = place.flaky();
+    let lake = place.open_over(&store);
+    append(&lake, "a", None, 2).await;
+    let cases = [
+        // Another takes the version first: the store answers 412.
+        (Writes::Behind, true, Answer::Truth),
+        // 409: two puts at once, and this one was not made.
+        (Writes::Never, false, Answer::Taken),
+        // It was made, and the answer lost; or the client tried again by itself and was refused by its own first try.
+        (Writes::Now, false, Answer::Failed),
+        (Writes::Now, false, Answer::Taken),
+        // It comes after it was given up.
+        (Writes::Late, false, Answer::Failed),
+    ];
+    let mut others = 0;
+    for (at, (writes, raced, answers)) in (0..).zip(cases) {
+        let other = place.open();
+        let meanwhile = async move {
+            append(&other, "b", None, 1).await;
+        };
+        others += i64::from(raced);
+        store.next_commit(Fault {
+            writes,
+            meanwhile: raced.then(|| meanwhile.boxed()),
+            answers,
+        });
+        let base = 2 + at * 2;
+        let appended = append(&lake, "a", Some(base), base + 2).await;
+        assert!(
+            matches!(appended, Appended::Committed { .. }),
+            "{appended:?}"
+        );
+    }
+    let mut expected: Vec<_> = (0..12).map(|n| (n, 1)).collect();
+    expected[0].1 += others;
+    assert_eq!(counts(&place.open()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_wire_that_loses_answers_or_refuses_every_row_lands_once() {
+    for mood in [Mood::Mute, Mood::Conflicting, Mood::Failing] {
+        let Some(place) = Place::new() else { return };
+        let proxy = Store::start().unwrap();
+        proxy.be(mood);
+        let mut writers = JoinSet::new();
+        for writer in 0..2 {
+            let place = Place {
+                endpoint: proxy.endpoint.clone(),
+                root: place.root.clone(),
+            };
+            writers.spawn(async move {
+                let lake = place.open();
+                for n in 0..6 {
+                    let base = (n > 0).then_some(n);
+                    append(&lake, &format!("writer {writer}"), base, n + 1).await;
+                }
+            });
+        }
+        while let Some(done) = writers.join_next().await {
+            done.unwrap();
+        }
+        let expected: Vec<_> = (0..6).map(|n| (n, 2)).collect();
+        assert_eq!(counts(&place.open()).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_cleaned_between_snapshot_and_commit_is_noticed() {
+    let Some(place) = Place::new() else { return };
+    let store = place.flaky();
+    let lake = place.open_over(&store);
+    append(&lake, "a", None, 1).await;
+    let (other, bare) = (place.open(), store.sound());
+    let log = Url::parse(&place.root).unwrap().path().to_owned() + "/raw/thing/_delta_log";
+    store.next_commit(Fault {
+        writes: Writes::Behind,
+        meanwhile: Some(Box::pin(async move {
+            for n in 1..52 {
+                append(&other, "a", Some(n), n + 1).await;
+            }
+            for version in 0..49 {
+                let commit = format!("{log}/{version:020}.json");
+                bare.delete(&object_store::path::Path::from(commit))
+                    .await
+                    .unwrap();
+            }
+        })),
+        answers: Answer::Truth,
+    });
+    let txn = Txn {
+        app_id: "a".to_owned(),
+        base: Some(1),
+        version: 2,
+    };
+    let lost = lake.append(TABLE, &schema(), vec![], &[txn]).await;
+    assert!(
+        lost.unwrap_err()
+            .to_string()
+            .contains("log had been cleaned")
+    );
+    assert_eq!(lake.txns(TABLE).await.unwrap()["a"], 52);
+    append(&lake, "a", Some(52), 53).await;
+    let expected: Vec<_> = (0..53).map(|n| (n, 1)).collect();
+    assert_eq!(counts(&place.open()).await, expected);
+}
+
+/// Two builders replace a table, each publishing what it made, while a third process cleans: past a checkpoint, and
+/// with what is published left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_stays_while_builders_replace_and_others_clean() {
+    const BUILDS: i64 = 30;
+    let Some(place) = Place::new() else { return };
+    let mut builders = JoinSet::new();
+    for builder in 0..2 {
+        let lake = place.open();
+        builders.spawn(async move {
+            for n in 0..BUILDS {
+                let number = builder * BUILDS + n;
+                let rows = futures::stream::iter([Ok(batch([number]))]);
+                let rows = Box::pin(RecordBatchStreamAdapter::new(schema(), rows));
+                let version = lake.replace(TABLE, &schema(), rows, &[]).await.unwrap();
+                let published = format!("{number}").into();
+                let path = format!("_publications/{version:020}.json");
+                assert!(
+                    lake.put_new(&path, published).await.unwrap(),
+                    "{version} twice"
+                );
+            }
+        });
+    }
+    let tidier = place.open();
+    let hour = Duration::from_secs(3600);
+    while !builders.is_empty() {
+        tokio::select! {
+            Some(done) = builders.join_next() => done.unwrap(),
+            cleaned = clean(&tidier, hour) => { cleaned.unwrap(); },
+        }
+    }
+    // Nobody uploads any more, and only the last twenty are published.
+    let published = publications(&place.open()).await;
+    assert_eq!(published.len() as i64, 2 * BUILDS);
+    let kept = &published[published.len() - 20..];
+    let pinned: Vec<i64> = kept.iter().map(|it| it.0).collect();
+    let removed = place.open().clean(TABLE, Duration::ZERO, &pinned).await;
+    assert_eq!(removed.unwrap() as i64, 2 * BUILDS - 20);
+    let lake = place.open();
+    for (version, number) in kept {
+        let table = lake.provider(TABLE, Some(*version)).await.unwrap();
+        assert_eq!(counted(table.unwrap()).await, [(*number, 1)]);
+    }
+    let listed = lake.list("raw/thing/_delta_log").await.unwrap();
+    assert!(
+        listed.iter().any(|it| it.contains(".checkpoint.")),
+        "{listed:?}"
+    );
+}
+
+/// Version and number of every publication.
+async fn publications(lake: &Lake) -> Vec<(i64, i64)> {
+    let mut found = Vec::new();
+    for path in lake.list("_publications").await.unwrap() {
+        let number = lake.get(&path).await.unwrap().unwrap();
+        let version = path
+            .trim_start_matches("_publications/")
+            .trim_end_matches(".json");
+        let number = std::str::from_utf8(&number).unwrap();
+        found.push((version.parse().unwrap(), number.parse().unwrap()));
+    }
+    found
+}
+
+async fn clean(lake: &Lake, keep: Duration) -> lake::Result<u64> {
+    let pinned: Vec<i64> = publications(lake).await.iter().map(|it| it.0).collect();
+    lake.clean(TABLE, keep, &pinned).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::args::Args;
 
@@ -85,6 +85,7 @@ pub(crate) struct Lake {
     /// the data folder.
     pub(crate) url: String,
     /// Options of the store, such as `aws_region`.
+    #[serde(deserialize_with = "texts")]
     pub(crate) options: HashMap<String, String>,
     /// Hours between two tidyings of a table while a lander and a builder run; 0 for never, where
     /// `pejl tidy` does it.
@@ -93,6 +94,9 @@ pub(crate) struct Lake {
     /// [`LEAST_KEEP_DAYS`].
     pub(crate) keep_days: f64,
 }
+
+/// What the environment's names of store options begin with, after `PEJL_`.
+const OPTIONS: &str = "lake__options__";
 
 /// A file is no version's yet while it is uploaded; with a day, no upload comes near losing one.
 const LEAST_KEEP_DAYS: f64 = 1.0;
@@ -324,10 +328,23 @@ pub(crate) fn load(args: &Args) -> Result<Settings, Mistake> {
                     "chaos_logs",
                     "slt_complete",
                 ])
+                .filter(|key| !key.starts_with(OPTIONS))
                 .split("__"),
         )
         .extract()
         .map_err(|err| Mistake(explain(&err, &file)))?;
+    // As they stand: elsewhere `0123` would be a number, and a key must keep its first digit.
+    for (name, value) in environment() {
+        let option = name.strip_prefix("PEJL_").and_then(|it| {
+            let it = it.to_ascii_lowercase();
+            it.strip_prefix(OPTIONS).map(str::to_owned)
+        });
+        if let Some(option) = option {
+            let quoted = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+            let value = quoted.unwrap_or(&value).to_owned();
+            settings.lake.options.insert(option, value);
+        }
+    }
     if let Some(data) = &args.data {
         settings.data.clone_from(data);
     }
@@ -355,6 +372,32 @@ fn check_name(name: &str) -> Result<(), Mistake> {
         "[node] name `{}` cannot be used; give at most {LONGEST_NAME} letters (a to z), digits, `.`, `_` and `-` there or with --name",
         name.escape_default()
     )))
+}
+
+/// The variables of the environment that are texts.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Texts by name, where `true` and `5` may stand without quotes.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<HashMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Text(String),
+        Yes(bool),
+        Whole(i64),
+        Number(f64),
+    }
+    let values = HashMap::<String, Value>::deserialize(from)?.into_iter();
+    let text = |value| match value {
+        Value::Text(text) => text,
+        Value::Yes(yes) => yes.to_string(),
+        Value::Whole(number) => number.to_string(),
+        Value::Number(number) => number.to_string(),
+    };
+    Ok(values.map(|(name, value)| (name, text(value))).collect())
 }
 
 /// Values that can be read and would do harm.

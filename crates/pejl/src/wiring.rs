@@ -53,7 +53,10 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     } else {
         settings.lake.url.clone()
     };
-    Ok(Lake::open(&url, settings.lake.options.clone())?)
+    let environment = settings::environment();
+    lake::store_options(&url, &settings.lake.options, environment)
+        .and_then(|options| Lake::open(&url, options))
+        .map_err(|err| Mistake(err.to_string()).into())
 }
 
 /// How long files stay that nothing needs.

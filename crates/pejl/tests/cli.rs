@@ -186,6 +186,62 @@ fn settings_that_would_remove_files_still_being_uploaded_are_refused() {
 }
 
 #[test]
+fn a_store_takes_options_from_file_and_environment_and_no_unknown_ones() {
+    let stage = Stage::empty();
+    let write = |url: &str, options: &str| {
+        let text = format!("[lake]\nurl = \"{url}\"\n[lake.options]\n{options}\n");
+        fs::write(stage.path("pejl.toml"), text).unwrap();
+    };
+    write("s3://bucket/lake", "aws_endpiont = \"http://hunter2\"");
+    let said = failing(&stage, &["tidy"], 2);
+    assert!(
+        said.contains("`aws_endpiont`") && said.contains("`aws_endpoint`"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+
+    let Ok(endpoint) = std::env::var("PEJL_TEST_S3") else {
+        return stage::skipped("OBJECT STORE HALF SKIPPED: PEJL_TEST_S3 is not set");
+    };
+    let url = format!("s3://pejl/cli-{}/lake", std::process::id());
+    let tidied = |by_pejl: Option<&str>| {
+        let mut command = stage.command(&["tidy"]);
+        command.envs([
+            ("AWS_ENDPOINT", endpoint.as_str()),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "pejltest"),
+            ("AWS_SECRET_ACCESS_KEY", "pejltest-secret"),
+        ]);
+        command.envs(by_pejl.map(|value| ("PEJL_LAKE__OPTIONS__AWS_ALLOW_HTTP", value)));
+        let out = command.output().unwrap();
+        assert!(
+            out.status.success(),
+            "{by_pejl:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    };
+    write(&url, "aws_allow_http = true");
+    tidied(None);
+    write(&url, "");
+    tidied(Some("true"));
+    tidied(Some("\"true\""));
+    // What the file says goes before what the environment says.
+    write(
+        &url,
+        "aws_allow_http = true\naws_secret_access_key = \"another\"\ntimeout = \"5s\"",
+    );
+    let refused = stage
+        .command(&["tidy"])
+        .env("AWS_ENDPOINT", &endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "pejltest")
+        .env("AWS_SECRET_ACCESS_KEY", "pejltest-secret")
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
 fn answers_come_as_table_csv_or_json_and_nothing_can_be_written() {
     let stage = Stage::canonical(20);
     stage.ok(&["run", "--once"]);

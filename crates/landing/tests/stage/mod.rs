@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "test code shared by several test crates")]
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -31,6 +32,8 @@ pub(crate) struct Stage {
     pub(crate) log: SharedLog,
     pub(crate) store: Flaky,
     pub(crate) seen: Arc<Mutex<Vec<LandedTopic>>>,
+    /// Where the lake is, if not in the store.
+    pub(crate) disk: Option<PathBuf>,
     folder: TempDir,
 }
 
@@ -46,6 +49,7 @@ impl Stage {
             log,
             store: Flaky::default(),
             seen: Arc::default(),
+            disk: None,
             folder,
         };
         stage.log.ensure_topic(UNITS, 3).await.unwrap();
@@ -62,6 +66,9 @@ impl Stage {
 
     /// A lake that knows nothing yet, as after a restart.
     pub(crate) fn lake(&self) -> Lake {
+        if let Some(disk) = &self.disk {
+            return Lake::open(disk.to_str().unwrap(), HashMap::new()).unwrap();
+        }
         Lake::over(
             Arc::new(self.store.clone()),
             Url::parse("memory:///lake").unwrap(),

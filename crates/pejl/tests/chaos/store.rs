@@ -1,5 +1,11 @@
 //! The object store behind a proxy that can fail as real ones do: 503, dropped connections, answers that never arrive.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "test code shared by several test crates"
+)]
+
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -19,6 +25,8 @@ pub(crate) enum Mood {
     Failing,
     /// Every third request is done and its answer is lost.
     Mute,
+    /// Every second request that puts a commit is told that it conflicts with another, and nothing is done.
+    Conflicting,
 }
 
 /// The proxy in front of the store at `PEJL_TEST_S3`.
@@ -69,13 +77,16 @@ fn serve(
     if hit && mood == Mood::Failing as u8 {
         if number.is_multiple_of(2) {
             let body = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-            let length = body.len();
-            write!(
-                client,
-                "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-            )?;
+            refuse(&mut client, "503 Slow Down", body)?;
         }
         return Ok(());
+    }
+    let line = request.split(|it| *it == b'\r').next().unwrap_or_default();
+    let commits = line.starts_with(b"PUT ") && String::from_utf8_lossy(line).contains(".json");
+    if commits && mood == Mood::Conflicting as u8 && number.is_multiple_of(2) {
+        let body =
+            "<Error><Code>ConditionalRequestConflict</Code><Message>Try again.</Message></Error>";
+        return refuse(&mut client, "409 Conflict", body);
     }
     let mut server = TcpStream::connect(behind)?;
     server.write_all(&request)?;
@@ -85,6 +96,14 @@ fn serve(
         return client.shutdown(Shutdown::Both);
     }
     client.write_all(&answer)
+}
+
+fn refuse(client: &mut TcpStream, status: &str, body: &str) -> std::io::Result<()> {
+    let length = body.len();
+    write!(
+        client,
+        "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 /// A whole request, asking for the connection to be closed after the answer. The signature does not cover that header.

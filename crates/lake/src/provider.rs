@@ -8,6 +8,7 @@ use datafusion::{
     catalog::{Session, TableProvider},
     datasource::TableType,
     error::DataFusionError,
+    execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_plan::ExecutionPlan,
 };
@@ -73,6 +74,17 @@ async fn kept(slot: &Slot, version: i64) -> Option<Arc<dyn TableProvider>> {
     Some(Arc::clone(provider))
 }
 
+/// Lets `session` read from the lake's store; the store's name there.
+pub(crate) fn make_known(lake: &Lake, session: &dyn Session) -> ObjectStoreUrl {
+    let (store, url) = lake.root();
+    let host = url.as_object_store_url();
+    let environment = session.runtime_env();
+    if environment.object_store(&host).is_err() {
+        environment.register_object_store(host.as_ref(), Arc::clone(store));
+    }
+    host
+}
+
 /// Delta's own scan, with the lake's store made known to the session that runs it.
 #[derive(Debug)]
 struct LakeTable {
@@ -97,12 +109,7 @@ impl TableProvider for LakeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let (store, url) = self.lake.root();
-        let host = url.as_object_store_url();
-        let environment = session.runtime_env();
-        if environment.object_store(&host).is_err() {
-            environment.register_object_store(host.as_ref(), Arc::clone(store));
-        }
+        make_known(&self.lake, session);
         self.scan.scan(session, projection, filters, limit).await
     }
 

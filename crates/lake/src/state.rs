@@ -64,6 +64,17 @@ pub(crate) struct State {
     read_at: SystemTime,
 }
 
+/// Where a table stands: its latest version, and what that very version says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The version.
+    pub version: i64,
+    /// Delta's id of the table: another one once it was deleted and made again.
+    pub id: String,
+    /// The `txn` of every application.
+    pub txns: HashMap<String, i64>,
+}
+
 /// One line of a commit file, as far as it matters here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,7 +135,17 @@ impl Lake {
         Ok(place.as_deref().and_then(Traceparent::parse))
     }
 
-    async fn latest(&self, table: &str) -> Result<Option<Arc<State>>> {
+    /// Where the table stands now; `None` when there is no such table.
+    pub async fn standing(&self, table: &str) -> Result<Option<Standing>> {
+        let state = self.latest(table).await?;
+        Ok(state.map(|state| Standing {
+            version: state.version,
+            id: state.metadata["id"].as_str().unwrap_or_default().to_owned(),
+            txns: state.txns.clone(),
+        }))
+    }
+
+    pub(crate) async fn latest(&self, table: &str) -> Result<Option<Arc<State>>> {
         let slot = self.slot(table);
         let mut state = slot.state.lock().await;
         refresh(self, table, &mut state).await

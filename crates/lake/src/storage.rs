@@ -9,7 +9,7 @@ use std::{
 
 use datafusion::catalog::TableProvider;
 use deltalake::logstore::{LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path,
     prefix::PrefixStore,
@@ -96,8 +96,11 @@ impl Lake {
             if schema.filename().is_none_or(|name| name.starts_with('_')) {
                 continue;
             }
-            for table in self.folders(&schema).await? {
-                let inside = self.folders(&table).await?;
+            let tables = self.folders(&schema).await?;
+            let inside =
+                stream::iter(tables.clone()).map(|table| async move { self.folders(&table).await });
+            let inside: Vec<_> = inside.buffered(16).try_collect().await?;
+            for (table, inside) in tables.iter().zip(inside) {
                 if inside.iter().any(|it| it.filename() == Some("_delta_log"))
                     && let (Some(schema), Some(table)) = (schema.filename(), table.filename())
                 {
@@ -158,6 +161,14 @@ impl Lake {
         }
     }
 
+    /// Removes the file at `path`, if there is one.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        match self.inner.store.delete(&self.path(path)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(err) => Err(Error::storage(&format!("removing {path}"), err)),
+        }
+    }
+
     /// Paths of all files below `prefix`, relative to the root, sorted.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let below = self.path(prefix);
@@ -215,6 +226,11 @@ impl Lake {
         let mut url = self.inner.url.clone();
         url.set_path(&format!("{}{}/", url.path(), table.replacen('.', "/", 1)));
         url
+    }
+
+    /// Where a file of a table lies in the store.
+    pub(crate) fn path_in(&self, table: &str, file: &str) -> Path {
+        self.path(&format!("{}/{file}", table.replacen('.', "/", 1)))
     }
 
     fn path(&self, relative: &str) -> Path {

@@ -51,7 +51,7 @@ pub async fn row_topic(lake: &Lake, topic: &Topic) -> Result<String> {
     let Some(table) = table_of(&topic.name) else {
         return Ok(topic.name.clone());
     };
-    Ok(progress::label(topic, &lake.txns(&table).await?))
+    progress::label_in(lake, &table, topic).await
 }
 
 /// Reads what a topic holds and the lake does not yet, in order within each partition. A topic of none of these names is empty.

@@ -1,46 +1,48 @@
 //! The proof: every offset of every topic against the tables, every row against the topics, every delivery against its rows.
 
+mod compare;
 mod deliveries;
+mod mark;
+mod moment;
+mod records;
+mod scope;
+mod seen;
 mod strangers;
+mod tables;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
-use arrow::{
-    array::AsArray,
-    datatypes::{Int32Type, Int64Type},
-};
-use bus::{Assignment, Consumer, Delivered, Log, Topic};
-use contract::{OFFSET, PARTITION, TOPIC};
-use datafusion::{
-    catalog::TableProvider,
-    execution::{SendableRecordBatchStream, runtime_env::RuntimeEnvBuilder},
-    prelude::{SessionConfig, SessionContext, col, lit},
-};
-use futures::TryStreamExt;
+use bus::Log;
 use lake::Lake;
 use serde::Serialize;
 
-use crate::{
-    Error, Offsets, Result,
-    progress::{label, landing_id},
-    reader::{PREFIX, table_of},
-    refused::QUARANTINE_TABLE,
+use self::{
+    compare::Comparison,
+    mark::{Mark, MarkedPartition},
+    moment::{Moment, Partition},
+    scope::AllSettled,
+    seen::Seen,
+    tables::Found,
 };
+use crate::{Offsets, Result, refused::QUARANTINE_TABLE};
 
 pub use self::{deliveries::DeliveryAudit, strangers::Stranger};
 
-/// Memory for sorting the offsets of a partition; more than fits is sorted on disk.
-const SORT_BYTES: usize = 128 << 20;
-
-/// Records read from the log at a time.
-const POLL_RECORDS: usize = 8192;
-
-/// How often a partition is audited anew because the log let go of what was about to be read.
-const TRIMMED: usize = 5;
+/// How much is audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Every row, and every record the log has.
+    Everything,
+    /// What has landed since the last audit that passed: the files the tables gained, and the records from where it ended.
+    /// A table whose history since then is not known is audited as a whole.
+    SinceLast,
+}
 
 /// What an audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audit {
+    /// What was read of every table.
+    pub tables: Vec<TableAudit>,
     /// Every partition of every topic.
     pub partitions: Vec<PartitionAudit>,
     /// Rows that name no partition of the log.
@@ -49,6 +51,8 @@ pub struct Audit {
     pub deliveries: Vec<DeliveryAudit>,
     /// Delivered files that were counted. None are while records wait to be landed.
     pub deliveries_counted: u64,
+    /// Whether it left a mark from which the next can go on. It does when it passed, unless one of a later moment did so meanwhile.
+    pub marked: bool,
 }
 
 impl Audit {
@@ -63,6 +67,28 @@ impl Audit {
     pub fn waiting(&self) -> u64 {
         self.partitions.iter().map(|it| it.waiting).sum()
     }
+
+    /// Files of tables that were read.
+    pub fn files_read(&self) -> u64 {
+        self.tables.iter().map(|it| it.files_read).sum()
+    }
+}
+
+/// What was read of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableAudit {
+    /// The table.
+    pub table: String,
+    /// Its version.
+    pub version: i64,
+    /// Only what came after this version was read; `None` when all of it was.
+    pub since: Option<i64>,
+    /// Why all of it was read, when less was asked for.
+    pub reason: Option<String>,
+    /// Files read.
+    pub files_read: u64,
+    /// Rows in them.
+    pub rows_read: u64,
 }
 
 /// What one partition's offsets are in its table and among the refused records.
@@ -76,11 +102,13 @@ pub struct PartitionAudit {
     pub table: Option<String>,
     /// First offset the log still has.
     pub low: i64,
-    /// One past its last.
+    /// One past its last, when the audit began.
     pub high: i64,
+    /// First offset compared: `low`, or where the last audit ended.
+    pub from: i64,
     /// The next offset to land.
     pub next: i64,
-    /// Records the log has.
+    /// Records the log has from `from` on.
     pub delivered: u64,
     /// Of those, how many are in the table.
     pub landed: u64,
@@ -90,12 +118,15 @@ pub struct PartitionAudit {
     pub waiting: u64,
     /// Offsets that have landed by the table's count and are in neither place.
     pub missing: Offsets,
-    /// Offsets there more than once, in whatever places; also among those the log has let go of.
+    /// Offsets there more than once, in whatever places; also among those the log has let go of. Rows that came since the last
+    /// audit at an offset it had seen are among them.
     pub doubled: Offsets,
-    /// Offsets in the tables, from `low` to `high`, at which the log has no record.
+    /// Offsets in the tables, from `from` to `next`, at which the log has no record.
     pub foreign: Offsets,
-    /// Offsets in the tables that the log has not come to yet.
+    /// Offsets in the tables that landing has not come to yet, by the table's own count, or the log has not.
     pub out_of_range: Offsets,
+    /// Offsets the log has lost: let go of before they landed, or gone from its end.
+    pub lost: u64,
 }
 
 impl PartitionAudit {
@@ -105,6 +136,7 @@ impl PartitionAudit {
             && self.doubled.is_empty()
             && self.foreign.is_empty()
             && self.out_of_range.is_empty()
+            && self.lost == 0
     }
 
     /// Whether, besides, every record has landed.
@@ -118,7 +150,7 @@ impl fmt::Display for PartitionAudit {
         let Self {
             topic,
             partition,
-            low,
+            from,
             high,
             delivered,
             landed,
@@ -128,7 +160,7 @@ impl fmt::Display for PartitionAudit {
         let table = self.table.as_deref().unwrap_or("no table");
         write!(
             f,
-            "{topic}/{partition} {low}..{high}: {delivered} records, {landed} in {table}, {quarantined} quarantined"
+            "{topic}/{partition} {from}..{high}: {delivered} records, {landed} in {table}, {quarantined} quarantined"
         )?;
         for (what, count) in [
             ("missing", &self.missing),
@@ -139,6 +171,9 @@ impl fmt::Display for PartitionAudit {
             if !count.is_empty() {
                 write!(f, ", {what} {count}")?;
             }
+        }
+        if self.lost > 0 {
+            write!(f, ", {} lost by the log", self.lost)?;
         }
         if self.waiting > 0 {
             write!(f, ", {} not landed yet", self.waiting)?;
@@ -151,245 +186,117 @@ impl fmt::Display for PartitionAudit {
 }
 
 /// Compares every readable offset of every topic with the rows that name it, every row's coordinates with the topics, and
-/// every delivered file's counts with its rows.
+/// every delivered file's counts with its rows; all as they are when it begins.
 ///
-/// Log and tables are read side by side in the order of offsets, so memory does not grow with them.
-/// Landing, tidying and trimming may go on meanwhile. `observe` is told what is being read.
+/// Tables are read once, in any order, into bitmaps: memory grows with the gaps in the offsets, not with the rows. The log is
+/// read once, all partitions side by side. Landing, tidying and trimming may go on meanwhile. `observe` is told what is being read.
 pub async fn verify(
     log: &dyn Log,
     lake: &Lake,
+    extent: Extent,
     observe: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Audit> {
-    let mut partitions = Vec::new();
-    for topic in log.topics(PREFIX).await? {
-        let table = table_of(&topic.name);
-        for partition in 0..topic.partitions {
-            observe(&format!("{}/{partition}", topic.name));
-            let mut tries = 0;
-            let audited = loop {
-                match audit(log, lake, &topic, partition, table.as_deref()).await {
-                    Err(Error::Log(bus::Error::OutOfRange { .. })) if tries < TRIMMED => tries += 1,
-                    other => break other?,
-                }
-            };
-            partitions.push(audited);
-        }
+    let known = mark::last(lake).await?;
+    observe("tables and topics");
+    let moment = Moment::take(log, lake).await?;
+    let (scopes, last) = match (extent, known.mark) {
+        (Extent::Everything, _) => (scope::everything(&moment, None), None),
+        (Extent::SinceLast, Err(reason)) => (scope::everything(&moment, Some(&reason)), None),
+        (Extent::SinceLast, Ok(mark)) => (scope::since(lake, &moment, &mark).await?, Some(mark)),
+    };
+    let settled = last.as_ref().map(|mark| scope::settled(&moment, mark));
+    let settled = settled.unwrap_or_default();
+
+    let (mut tables, mut found) = (Vec::new(), BTreeMap::new());
+    for (table, scope) in scopes {
+        observe(&table);
+        let version = moment.tables.get(&table).map_or(0, |it| it.version);
+        let (audit, seen) = tables::read(lake, &table, version, scope, &settled).await?;
+        tables.push(audit);
+        found.insert(table, seen);
     }
-    observe("rows of other topics");
-    let strangers = strangers::find(log, lake).await?;
-    let waiting: u64 = partitions.iter().map(|it| it.waiting).sum();
-    let (mut deliveries, mut deliveries_counted) = (Vec::new(), 0);
-    if waiting == 0 {
-        observe("deliveries");
-        (deliveries, deliveries_counted) = deliveries::count(lake).await?;
+    let strangers = strangers::among(&moment, &found);
+    let mut mark = Mark::of(&moment);
+    let mut comparisons = Vec::new();
+    for partition in &moment.partitions {
+        let (comparison, marked) = compared(partition, &tables, &mut found, &settled);
+        comparisons.push(comparison);
+        mark.partitions.push(marked);
     }
-    Ok(Audit {
-        partitions,
+    drop(found);
+    observe("records");
+    let mut audit = Audit {
+        tables,
+        partitions: records::tell(log, comparisons).await?,
         strangers,
-        deliveries,
-        deliveries_counted,
-    })
-}
-
-async fn audit(
-    log: &dyn Log,
-    lake: &Lake,
-    topic: &Topic,
-    partition: i32,
-    table: Option<&str>,
-) -> Result<PartitionAudit> {
-    // Position before rows, rows before refused ones, tables before the log: whatever lands
-    // meanwhile is then seen as landed ahead of its position, which is no fault.
-    let mut tables = Vec::new();
-    let (mut next, mut name) = (0, topic.name.clone());
-    if let Some(table) = table {
-        let txns = lake.txns(table).await?;
-        next = txns
-            .get(&landing_id(topic, partition))
-            .copied()
-            .unwrap_or(0);
-        name = label(topic, &txns);
-        tables.extend(lake.provider(table, None).await?.map(|rows| (rows, 0)));
-        if table != QUARANTINE_TABLE {
-            let refused = lake.provider(QUARANTINE_TABLE, None).await?;
-            tables.extend(refused.map(|rows| (rows, 1)));
-        }
+        deliveries: Vec::new(),
+        deliveries_counted: 0,
+        marked: false,
+    };
+    let counted = last.map(|mark| mark.counted).filter(|it| !it.is_empty());
+    if audit.waiting() == 0 {
+        observe("deliveries");
+        let counts = deliveries::count(lake, &moment, counted.as_ref()).await?;
+        (audit.deliveries, audit.deliveries_counted) = counts;
+        let versions = moment.tables.iter();
+        mark.counted = versions
+            .map(|(name, it)| (name.clone(), it.version))
+            .collect();
+    } else {
+        mark.counted = counted.unwrap_or_default();
     }
-    let range = log.range(&topic.name, partition).await?;
-    let found = Found::open(tables, &name, partition).await?;
-    let from = Assignment {
-        topic: topic.name.clone(),
-        partition,
-        offset: range.low,
-    };
-    let records = Records {
-        consumer: log.consumer(&[from]).await?,
-        topic: topic.name.clone(),
-        partition,
-        high: range.high,
-        ready: Vec::new().into_iter(),
-    };
-    let audit = PartitionAudit {
-        topic: topic.name.clone(),
-        partition,
-        table: table.map(str::to_owned),
-        low: range.low,
-        high: range.high,
-        next: next.max(range.low),
-        delivered: 0,
-        landed: 0,
-        quarantined: 0,
-        waiting: 0,
-        missing: Offsets::default(),
-        doubled: Offsets::default(),
-        foreign: Offsets::default(),
-        out_of_range: Offsets::default(),
-    };
-    merge(audit, found, records).await
-}
-
-async fn merge(
-    mut audit: PartitionAudit,
-    mut found: Found,
-    mut records: Records,
-) -> Result<PartitionAudit> {
-    let mut row = found.next().await?;
-    let mut last_row: Option<i64> = None;
-    let mut record = records.next().await?;
-    loop {
-        // A row at or before the record at hand, or behind the last.
-        if let Some((offset, refused)) = row
-            && record.is_none_or(|record| offset <= record)
-        {
-            if last_row == Some(offset) {
-                audit.doubled.add(offset);
-            } else if record == Some(offset) {
-                *(if refused {
-                    &mut audit.quarantined
-                } else {
-                    &mut audit.landed
-                }) += 1;
-            } else if offset >= audit.high {
-                // The range was asked for after the rows were: it cannot have landed since.
-                audit.out_of_range.add(offset);
-            } else if offset >= audit.low {
-                audit.foreign.add(offset);
-            }
-            last_row = Some(offset);
-            row = found.next().await?;
-            continue;
-        }
-        let Some(offset) = record else { break };
-        audit.delivered += 1;
-        if last_row != Some(offset) {
-            if offset < audit.next {
-                audit.missing.add(offset);
-            } else {
-                audit.waiting += 1;
-            }
-        }
-        record = records.next().await?;
+    if audit.is_clean() {
+        audit.marked = mark::leave(lake, &mark, known.number).await.unwrap_or_else(|err| {
+            tracing::warn!(%err, "the audit passed and left no mark; the next one cannot go on from it");
+            false
+        });
     }
     Ok(audit)
 }
 
-/// The offsets the tables have of a partition, in order.
-struct Found {
-    rows: Option<SendableRecordBatchStream>,
-    ready: std::vec::IntoIter<(i64, bool)>,
-}
-
-impl Found {
-    async fn open(
-        tables: Vec<(Arc<dyn TableProvider>, i32)>,
-        topic: &str,
-        partition: i32,
-    ) -> Result<Self> {
-        let failed = |err| Error::query(topic, err);
-        let memory = RuntimeEnvBuilder::new().with_memory_limit(SORT_BYTES, 1.0);
-        let memory = memory.build_arc().map_err(failed)?;
-        // One at a time: a sort in parts for each core would divide the memory among them.
-        let config = SessionConfig::new().with_target_partitions(1);
-        let context = SessionContext::new_with_config_rt(config, memory);
-        let ours = col(TOPIC)
-            .eq(lit(topic))
-            .and(col(PARTITION).eq(lit(partition)));
-        let mut all = None;
-        for (table, place) in tables {
-            let rows = context
-                .read_table(table)
-                .and_then(|rows| rows.filter(ours.clone()))
-                .and_then(|rows| rows.select(vec![col(OFFSET), lit(place).alias("place")]))
-                .map_err(failed)?;
-            all = Some(match all {
-                None => rows,
-                Some(before) => rows.union(before).map_err(failed)?,
-            });
+/// What is to be told the records of `partition`; and where the next audit of it goes on, if this one passes.
+fn compared(
+    partition: &Partition,
+    tables: &[TableAudit],
+    found: &mut BTreeMap<String, Found>,
+    settled: &AllSettled,
+) -> (Comparison, MarkedPartition) {
+    let mut take = |table: &str| -> Seen {
+        let of_table = found.get_mut(table);
+        let of_topic = of_table.and_then(|it| it.get_mut(&partition.label));
+        let seen = of_topic.and_then(|it| it.remove(&partition.number));
+        seen.unwrap_or_default()
+    };
+    let is_partial = |table: &str| {
+        tables
+            .iter()
+            .any(|it| it.table == table && it.since.is_some())
+    };
+    let settled = settled.get(&partition.label);
+    let settled = settled.and_then(|it| it.get(&partition.number));
+    let (mut rows, mut refused) = (Seen::default(), Seen::default());
+    let mut from = partition.range.low;
+    if let Some(table) = partition.table.as_deref() {
+        rows = take(table);
+        if table != QUARANTINE_TABLE {
+            refused = take(QUARANTINE_TABLE);
         }
-        let rows = match all {
-            None => None,
-            Some(rows) => {
-                let sorted = rows
-                    .sort(vec![col(OFFSET).sort(true, false)])
-                    .map_err(failed)?;
-                Some(sorted.execute_stream().await.map_err(failed)?)
+        if let Some(settled) = settled {
+            if is_partial(QUARANTINE_TABLE) {
+                refused.offsets |= &settled.ahead;
             }
-        };
-        Ok(Self {
-            rows,
-            ready: Vec::new().into_iter(),
-        })
-    }
-
-    /// The next offset, and whether it is among the refused.
-    async fn next(&mut self) -> Result<Option<(i64, bool)>> {
-        loop {
-            if let Some(ready) = self.ready.next() {
-                return Ok(Some(ready));
+            if is_partial(table) {
+                from = from.max(settled.below);
             }
-            let Some(rows) = &mut self.rows else {
-                return Ok(None);
-            };
-            let next = rows.try_next().await;
-            let Some(batch) = next.map_err(|err| Error::query("the landed rows", err))? else {
-                return Ok(None);
-            };
-            let offsets = batch.column(0).as_primitive::<Int64Type>().values();
-            let places = batch.column(1).as_primitive::<Int32Type>().values();
-            let pairs = offsets
-                .iter()
-                .zip(places)
-                .map(|(offset, place)| (*offset, *place == 1));
-            self.ready = pairs.collect::<Vec<_>>().into_iter();
         }
     }
-}
-
-/// The offsets of the records of a partition, in order.
-struct Records {
-    consumer: Box<dyn Consumer>,
-    topic: String,
-    partition: i32,
-    high: i64,
-    ready: std::vec::IntoIter<Delivered>,
-}
-
-impl Records {
-    async fn next(&mut self) -> Result<Option<i64>> {
-        loop {
-            if let Some(record) = self.ready.next() {
-                // What came after the audit began is not part of it.
-                return Ok((record.offset < self.high).then_some(record.offset));
-            }
-            if self.consumer.position(&self.topic, self.partition)? >= self.high {
-                return Ok(None);
-            }
-            let polled = self
-                .consumer
-                .poll(POLL_RECORDS, Duration::from_millis(500))
-                .await?;
-            let records = polled.into_iter().flat_map(|polled| polled.records);
-            self.ready = records.collect::<Vec<_>>().into_iter();
-        }
-    }
+    let next = partition.position.unwrap_or(partition.range.low);
+    let marked = MarkedPartition {
+        topic: partition.topic.name.clone(),
+        topic_id: partition.topic.id.clone(),
+        partition: partition.number,
+        offset: next,
+        ahead: refused.offsets.clone().split_off(next).runs(),
+    };
+    (Comparison::new(partition, from, rows, refused), marked)
 }

@@ -27,7 +27,7 @@ mod topic;
 mod upkeep;
 
 pub use again::{Judged, judge, row_topic, unlanded};
-pub use audit::{Audit, DeliveryAudit, PartitionAudit, Stranger, verify};
+pub use audit::{Audit, DeliveryAudit, Extent, PartitionAudit, Stranger, TableAudit, verify};
 pub use error::{Error, Result};
 pub use lander::Lander;
 pub use observe::{Landed, LandedTopic, Observe, What};

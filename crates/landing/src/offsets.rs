@@ -22,6 +22,14 @@ impl Offsets {
         self.count == 0
     }
 
+    /// So many, of which `all` are the first.
+    pub(crate) fn of(count: u64, all: impl Iterator<Item = i64>) -> Self {
+        Self {
+            count,
+            first: all.take(SHOWN).collect(),
+        }
+    }
+
     pub(crate) fn add(&mut self, offset: i64) {
         self.count += 1;
         if self.first.len() < SHOWN {

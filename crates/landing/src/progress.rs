@@ -44,13 +44,23 @@ pub async fn landed_offsets(lake: &Lake, topic: &Topic) -> Result<HashMap<i32, i
     Ok((0..topic.partitions).filter_map(next).collect())
 }
 
+/// The topic as its rows in `table` name it, now.
+pub(crate) async fn label_in(lake: &Lake, table: &str, topic: &Topic) -> Result<String> {
+    let landed = lake.txns(table).await?;
+    let refused = lake.txns(QUARANTINE_TABLE).await?;
+    Ok(label(topic, landed.keys().chain(refused.keys())))
+}
+
 /// The topic as its rows name it. A topic that was deleted and made again counts up: its offsets
 /// start over, and without the number its rows could not be told from those of the first.
-pub(crate) fn label(topic: &Topic, txns: &HashMap<String, i64>) -> String {
+///
+/// `app_ids` are those of its table and of the table of refused records: an earlier topic may have come no further than the latter.
+pub(crate) fn label<'a>(topic: &Topic, app_ids: impl IntoIterator<Item = &'a String>) -> String {
     let mut earlier = BTreeSet::new();
-    for app_id in txns.keys() {
-        let of_topic = app_id
-            .strip_prefix("landing/")
+    for app_id in app_ids {
+        let of_topic = ["landing/", "quarantine/"]
+            .iter()
+            .find_map(|kind| app_id.strip_prefix(kind))
             .and_then(|it| it.strip_prefix(topic.name.as_str()))
             .and_then(|it| it.strip_prefix('/'));
         if let Some((id, _)) = of_topic.and_then(|it| it.rsplit_once('/'))
@@ -93,7 +103,7 @@ pub(crate) async fn read(
     let refused = lake.txns(QUARANTINE_TABLE).await?;
     let refused_base = refused.get(&refusing_id(topic, partition)).copied();
     let settled = if refused_base.is_some_and(|refused| refused > start) {
-        let label = label(topic, &txns);
+        let label = label(topic, txns.keys().chain(refused.keys()));
         settled(lake, &label, partition, start).await?
     } else {
         BTreeSet::new()
@@ -139,17 +149,17 @@ mod tests {
             id: id.to_owned(),
             partitions: 2,
         };
-        let mut txns = HashMap::new();
-        assert_eq!(label(&topic("a"), &txns), "pejl.offer");
-        for partition in 0..2 {
-            txns.insert(landing_id(&topic("a"), partition), 7);
-            txns.insert(refusing_id(&topic("z"), partition), 7);
-        }
-        txns.insert("landing/pejl.offer_price/b/0".to_owned(), 7);
-        assert_eq!(label(&topic("a"), &txns), "pejl.offer");
-        assert_eq!(label(&topic("b"), &txns), "pejl.offer@2");
-        txns.insert(landing_id(&topic("b"), 0), 1);
-        assert_eq!(label(&topic("b"), &txns), "pejl.offer@2");
-        assert_eq!(label(&topic("c"), &txns), "pejl.offer@3");
+        let landed = |id: &str| landing_id(&topic(id), 1);
+        let refused = |id: &str| refusing_id(&topic(id), 0);
+        let mut app_ids = Vec::new();
+        assert_eq!(label(&topic("a"), &app_ids), "pejl.offer");
+        app_ids.extend([landed("a"), landing_id(&topic("a"), 0), refused("a")]);
+        app_ids.extend(["landing/pejl.offer_price/b/0".to_owned()]);
+        assert_eq!(label(&topic("a"), &app_ids), "pejl.offer");
+        assert_eq!(label(&topic("b"), &app_ids), "pejl.offer@2");
+        app_ids.push(landed("b"));
+        assert_eq!(label(&topic("b"), &app_ids), "pejl.offer@2");
+        app_ids.push(refused("c"));
+        assert_eq!(label(&topic("d"), &app_ids), "pejl.offer@4");
     }
 }

@@ -93,7 +93,7 @@ impl TopicLander {
         if let Reader::Entity(reader) = &mut reader {
             schemas::exchange(&shared.lake, reader).await?;
         }
-        let label = progress::label(&topic, &shared.lake.txns(&table).await?);
+        let label = progress::label_in(&shared.lake, &table, &topic).await?;
         let mut partitions = BTreeMap::new();
         for partition in wanted {
             let Shared { log, lake, .. } = &shared;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bus::Record;
 use lake::Lake;
-use landing::{Lander, LandingSettings, What};
+use landing::{Extent, Lander, LandingSettings, What};
 use object_store::{ObjectStoreExt, path::Path};
 use proptest::{
     prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest},
@@ -77,6 +77,8 @@ async fn a_death_at_any_write_loses_and_doubles_nothing() {
                     assert!(audit.is_clean(), "write {write}, after {after}: {audit}");
                 }
                 stage.catch_up().await;
+                let since = stage.verify(Extent::SinceLast).await;
+                assert!(since.is_clean(), "write {write}, after {after}: {since:?}");
                 stage.assert_complete().await;
                 let sent = if hasty { 2 } else { 1 };
                 assert_eq!(

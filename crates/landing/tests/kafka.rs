@@ -18,7 +18,7 @@ use std::{
 };
 
 use bus::{KafkaLog, KafkaSettings, Log};
-use landing::{LandedTopic, LandingSettings, What};
+use landing::{Extent, LandedTopic, LandingSettings, What};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -107,6 +107,35 @@ async fn holes_in_the_offsets_are_neither_waited_for_nor_missed() {
     }
     assert_eq!(stage.catch_up().await[0].rows, 0);
     assert_eq!(stage.count("unit").await, 63);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_where_the_log_has_a_hole_is_found() {
+    let Some(stage) = stage_with(1).await else {
+        return;
+    };
+    stage.send(UNITS, units(0..3)).await;
+    // The end of the first transaction, and what was taken back.
+    stage.send_and_abort(UNITS, units(0..3)).await;
+    stage.send(UNITS, units(10..13)).await;
+    stage.catch_up().await;
+    assert!(stage.verify(Extent::Everything).await.marked);
+    stage.send(UNITS, units(20..23)).await;
+    stage.send(UNITS, units(30..33)).await;
+    stage.catch_up().await;
+    let marked = stage.verify(Extent::SinceLast).await;
+    assert!(marked.is_clean() && marked.marked, "{marked:?}");
+    stage.send(UNITS, units(40..43)).await;
+    stage.send(UNITS, units(50..53)).await;
+    stage.catch_up().await;
+    let (last, new) = (marked.partitions[0].next, marked.partitions[0].high + 3);
+    assert!(3 < last && last < new);
+    stage.forge(&[3, new]).await;
+    // Behind the mark only its coming again is seen; an audit of everything sees what it is.
+    let since = stage.verify(Extent::SinceLast).await;
+    assert_eq!(since.partitions[0].doubled.first, [3]);
+    assert_eq!(since.partitions[0].foreign.first, [new]);
+    assert_eq!(stage.audit().await[0].foreign.first, [3, new]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

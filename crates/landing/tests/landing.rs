@@ -19,7 +19,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use bus::Record;
-use landing::{Lander, LandingSettings, PartitionAudit, Upkeep, What, verify};
+use landing::{Extent, Lander, LandingSettings, PartitionAudit, Upkeep, What};
 use stage::{Stage, UNITS, bad_units, deletion, entity, garbage, of_unknown_schema, units};
 use tokio_util::sync::CancellationToken;
 use watched::Watched;
@@ -219,8 +219,7 @@ async fn a_table_from_before_a_new_column_gains_it() {
         .unwrap();
     stage.send(UNITS, units(0..1)).await;
     stage.catch_up().await;
-    let audit = verify(stage.log.as_ref(), &stage.lake(), &|_| {}).await;
-    let audit = audit.unwrap();
+    let audit = stage.verify(Extent::Everything).await;
     assert!(audit.partitions.iter().all(PartitionAudit::is_complete));
     // The old row came from no log, and the audit says so.
     let strange: Vec<_> = audit.strangers.iter().map(|it| it.rows).collect();

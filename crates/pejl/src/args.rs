@@ -130,8 +130,16 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Audits every topic against its table: each record there exactly once?
+    /// Audits every topic against its table: each record there exactly once? Runs beside production.
+    #[command(
+        after_help = "Exit codes: 0 nothing is wrong (records may still wait to land), 3 something is, 1 the audit could not be made, 2 settings wrong.\n\
+        What the answer says, and what to do when it is not clean: docs/delivery.md."
+    )]
     Verify {
+        /// Audits only what has landed since the last audit that passed. Cheap enough for every hour; what it cannot see, an audit
+        /// without this does.
+        #[arg(long)]
+        since_last: bool,
         /// How the answer looks.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,

@@ -19,8 +19,16 @@ fn a_second_run_changes_nothing() {
     let first = stage.ok(&["run", "--once"]);
     assert!(first.contains("participation"), "{first}");
     let marts = stage.marts();
-    let state = state(&stage);
     assert!(stage.ok(&["verify"]).contains("clean"));
+    let since = stage.ok(&["verify", "--since-last", "--format", "json"]);
+    let since: serde_json::Value = serde_json::from_str(&since).unwrap();
+    assert_eq!(
+        (&since["verdict"], &since["since_last"]),
+        (&"clean".into(), &true.into())
+    );
+    let tables = since["tables"].as_array().unwrap();
+    assert!(!tables.is_empty() && tables.iter().all(|it| it["files_read"] == 0));
+    let state = state(&stage);
 
     let second = stage.ok(&["run", "--once"]);
     assert!(second.contains("nothing new"), "{second}");

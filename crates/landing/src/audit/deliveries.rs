@@ -1,15 +1,16 @@
 //! Delivered files against their rows: what the sender's file held, is in the tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{error::DataFusionError, prelude::SessionContext};
-use lake::Lake;
+use lake::{Changes, History, Lake};
 use serde::Serialize;
 
+use super::moment::Moment;
 use crate::{Error, Result, refused::QUARANTINE_TABLE};
 
 /// A delivered file whose rows are not as many as its delivery says.
@@ -65,17 +66,40 @@ fn counts(entity: &str, table: bool) -> String {
     )
 }
 
-/// Counts the rows of every delivery; those that differ, and how many were counted.
-pub(super) async fn count(lake: &Lake) -> Result<(Vec<DeliveryAudit>, u64)> {
+/// Counts the rows of every delivery at `moment`, or only of those that came after the versions in `counted`, with what came
+/// after them: a delivery and its rows are one transaction. Those that differ, and how many were counted.
+pub(super) async fn count(
+    lake: &Lake,
+    moment: &Moment,
+    counted: Option<&BTreeMap<String, i64>>,
+) -> Result<(Vec<DeliveryAudit>, u64)> {
+    if let Some(counted) = counted {
+        let mut came = BTreeMap::new();
+        for (table, since) in counted {
+            let Some(standing) = moment.tables.get(table) else {
+                return count_in(lake, moment, None).await;
+            };
+            match lake.changes(table, *since, standing.version).await? {
+                History::Known(changes) => came.insert(table.as_str(), changes),
+                History::Unknown(_) => return count_in(lake, moment, None).await,
+            };
+        }
+        return count_in(lake, moment, Some(&came)).await;
+    }
+    count_in(lake, moment, None).await
+}
+
+async fn count_in(
+    lake: &Lake,
+    moment: &Moment,
+    came: Option<&BTreeMap<&str, Changes>>,
+) -> Result<(Vec<DeliveryAudit>, u64)> {
     let failed = |err: DataFusionError| Error::query(DELIVERIES, err);
     let context = SessionContext::new();
-    // Deliveries first: whatever lands meanwhile belongs to none of them.
     for table in [DELIVERIES, QUARANTINE_TABLE] {
-        let Some(rows) = lake.provider(table, None).await? else {
+        if !register(lake, moment, came, table, &context).await? {
             return Ok((Vec::new(), 0));
-        };
-        let name = datafusion::common::TableReference::bare(table);
-        context.register_table(name, rows).map_err(failed)?;
+        }
     }
     let entities = context
         .sql("select distinct cast(entity as varchar) from \"raw.delivery\" where not _deleted");
@@ -92,43 +116,71 @@ pub(super) async fn count(lake: &Lake) -> Result<(Vec<DeliveryAudit>, u64)> {
     let (mut differing, mut counted) = (Vec::new(), 0);
     for entity in names.iter().filter(|it| contract::entity(it).is_some()) {
         let table = format!("raw.{entity}");
-        let rows = lake.provider(&table, None).await?;
-        let is_there = rows.is_some();
-        if let Some(rows) = rows.filter(|_| table != DELIVERIES) {
-            let name = datafusion::common::TableReference::bare(table);
-            context.register_table(name, rows).map_err(failed)?;
-        }
+        let is_there =
+            table == DELIVERIES || register(lake, moment, came, &table, &context).await?;
         let answer = context
             .sql(&counts(entity, is_there))
             .await
             .map_err(failed)?;
         for batch in answer.collect().await.map_err(failed)? {
             counted += batch.num_rows() as u64;
-            let ids = texts(batch.column(0)).map_err(failed)?;
-            let files = texts(batch.column(1)).map_err(failed)?;
-            let whole = |at: usize, row: usize| {
-                let column = batch.column(at).as_primitive_opt::<Int64Type>();
-                column
-                    .filter(|it| it.is_valid(row))
-                    .map_or(0, |it| it.value(row))
-            };
-            for (row, (delivery_id, file_name)) in ids.into_iter().zip(files).enumerate() {
-                let audit = DeliveryAudit {
-                    delivery_id,
-                    file_name,
-                    entity: entity.clone(),
-                    accepted: whole(2, row),
-                    landed: whole(3, row),
-                    quarantined: whole(4, row),
-                    set_aside: whole(5, row),
-                };
-                if audit.accepted != audit.landed || audit.quarantined != audit.set_aside {
-                    differing.push(audit);
-                }
-            }
+            let audits = read(entity, &batch).map_err(failed)?;
+            differing.extend(
+                audits
+                    .into_iter()
+                    .filter(|it| it.accepted != it.landed || it.quarantined != it.set_aside),
+            );
         }
     }
     Ok((differing, counted))
+}
+
+/// Makes a table known to `context` by its name: its rows at `moment`, or those that came to it; whether there is such a table.
+async fn register(
+    lake: &Lake,
+    moment: &Moment,
+    came: Option<&BTreeMap<&str, Changes>>,
+    table: &str,
+    context: &SessionContext,
+) -> Result<bool> {
+    let Some(standing) = moment.tables.get(table) else {
+        return Ok(false);
+    };
+    let Some(mut rows) = lake.provider(table, Some(standing.version)).await? else {
+        return Ok(false);
+    };
+    if let Some(changes) = came.and_then(|came| came.get(table)) {
+        // Each new row once, wherever it was put later.
+        let files = [changes.added.as_slice(), &changes.merged].concat();
+        rows = lake.rows_of(table, &files, rows.schema());
+    }
+    let name = datafusion::common::TableReference::bare(table);
+    let registered = context.register_table(name, rows);
+    registered.map_err(|err| Error::query(table, err))?;
+    Ok(true)
+}
+
+/// The rows of an answer to [`counts`].
+fn read(entity: &str, batch: &RecordBatch) -> Result<Vec<DeliveryAudit>, DataFusionError> {
+    let ids = texts(batch.column(0))?;
+    let files = texts(batch.column(1))?;
+    let whole = |at: usize, row: usize| {
+        let column = batch.column(at).as_primitive_opt::<Int64Type>();
+        column
+            .filter(|it| it.is_valid(row))
+            .map_or(0, |it| it.value(row))
+    };
+    let audit = |(row, (delivery_id, file_name))| DeliveryAudit {
+        delivery_id,
+        file_name,
+        entity: entity.to_owned(),
+        accepted: whole(2, row),
+        landed: whole(3, row),
+        quarantined: whole(4, row),
+        set_aside: whole(5, row),
+    };
+    let named = ids.into_iter().zip(files).enumerate();
+    Ok(named.map(audit).collect())
 }
 
 /// A column of texts, in whatever way Arrow keeps them; null is empty.

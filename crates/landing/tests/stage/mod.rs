@@ -9,15 +9,21 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray, new_null_array,
+    },
+    datatypes::DataType,
     util::pretty::pretty_format_batches,
 };
 use bus::{EmbeddedLog, Record, SharedLog};
 use bytes::Bytes;
-use contract::{Entity, header};
+use contract::{Entity, header, raw_schema};
 use datafusion::prelude::SessionContext;
 use lake::Lake;
-use landing::{Landed, LandedTopic, Lander, LandingSettings, PartitionAudit, What, verify};
+use landing::{
+    Audit, Extent, Landed, LandedTopic, Lander, LandingSettings, PartitionAudit, What, verify,
+};
 use tempfile::TempDir;
 use url::Url;
 
@@ -135,9 +141,13 @@ impl Stage {
         producer.abort().await.unwrap();
     }
 
+    pub(crate) async fn verify(&self, extent: Extent) -> Audit {
+        let audit = verify(self.log.as_ref(), &self.lake(), extent, &|_| {}).await;
+        audit.unwrap()
+    }
+
     pub(crate) async fn audit(&self) -> Vec<PartitionAudit> {
-        let audit = verify(self.log.as_ref(), &self.lake(), &|_| {}).await;
-        let audit = audit.unwrap();
+        let audit = self.verify(Extent::Everything).await;
         assert!(audit.strangers.iter().all(|it| it.earlier), "{audit:?}");
         audit.partitions
     }
@@ -146,6 +156,35 @@ impl Stage {
         for audit in self.audit().await {
             assert!(audit.is_complete(), "{audit}");
         }
+    }
+
+    /// Puts rows at these offsets of the first partition into the table, behind landing's back.
+    pub(crate) async fn forge(&self, offsets: &[i64]) {
+        self.forge_of(UNITS, 0, offsets).await;
+    }
+
+    /// The same for rows that name another topic or partition.
+    pub(crate) async fn forge_of(&self, topic: &str, partition: i32, offsets: &[i64]) {
+        let schema = raw_schema(entity());
+        let columns = schema.fields().iter().map(|field| -> ArrayRef {
+            match (field.name().as_str(), field.data_type()) {
+                ("_topic", _) => Arc::new(StringArray::from(vec![topic; offsets.len()])),
+                ("_partition", _) => Arc::new(Int32Array::from(vec![partition; offsets.len()])),
+                ("_offset", _) => Arc::new(Int64Array::from(offsets.to_vec())),
+                (_, DataType::Boolean) => Arc::new(BooleanArray::from(vec![false; offsets.len()])),
+                ("_timestamp", data_type) => {
+                    let moments = Int64Array::from(vec![0; offsets.len()]);
+                    arrow::compute::cast(&moments, data_type).unwrap()
+                }
+                (_, data_type) => new_null_array(data_type, offsets.len()),
+            }
+        });
+        let columns: Vec<ArrayRef> = columns.collect();
+        let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let lake = self.lake();
+        lake.append("raw.unit", &schema, vec![rows], &[])
+            .await
+            .unwrap();
     }
 
     /// The answer to a query over the tables `unit` and `quarantine`.

@@ -59,7 +59,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
             };
             calendar::run(&settings, asked, format).await
         }
-        Command::Verify { format } => verify::run(&settings, format).await,
+        Command::Verify { since_last, format } => verify::run(&settings, since_last, format).await,
         Command::Tidy { format } => tidy::run(&settings, format).await,
         Command::Status { format } => status::run(&settings, format).await,
         Command::Connector(command) => connector::run(&settings, &command).await,

@@ -1,31 +1,40 @@
 //! `pejl verify`: the audit of topics against tables.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
-use landing::{Audit, PartitionAudit};
+use landing::{Audit, Extent, PartitionAudit};
 use serde_json::json;
 
 use crate::{args::Format, exit, output, progress::Progress, settings::Settings, wiring};
 
-pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u8> {
+pub(crate) async fn run(
+    settings: &Settings,
+    since_last: bool,
+    format: Format,
+) -> anyhow::Result<u8> {
+    let extent = if since_last {
+        Extent::SinceLast
+    } else {
+        Extent::Everything
+    };
     let log = wiring::open_log(settings).await?;
     let lake = wiring::open_lake(settings)?;
     let (started, progress) = (Instant::now(), Progress::new());
     let observe = |what: &str| progress.say("verify", what);
-    let audit = landing::verify(log.as_ref(), &lake, &observe).await?;
+    let audit = landing::verify(log.as_ref(), &lake, extent, &observe).await?;
     progress.clear();
     match format {
         Format::Json => {
-            let seconds = started.elapsed().as_secs_f64();
             let mut object = serde_json::to_value(&audit)?;
             object["verdict"] = verdict(&audit).into();
-            object["seconds"] = json!(seconds);
+            object["since_last"] = since_last.into();
+            object["seconds"] = json!(started.elapsed().as_secs_f64());
             output::line(&object.to_string())?;
         }
         Format::Csv => output::line(&output::rows(format, &HEADERS, &rows(&audit))?)?,
         Format::Table => {
             output::line(&output::table(&HEADERS, &rows(&audit)))?;
-            tell(&audit)?;
+            tell(&audit, since_last)?;
         }
     }
     Ok(if audit.is_clean() { 0 } else { exit::UNCLEAN })
@@ -40,9 +49,10 @@ fn verdict(audit: &Audit) -> &'static str {
     }
 }
 
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 12] = [
     "topic",
     "partition",
+    "from",
     "delivered",
     "landed",
     "quarantined",
@@ -51,6 +61,7 @@ const HEADERS: [&str; 10] = [
     "doubled",
     "foreign",
     "out of range",
+    "lost",
 ];
 
 fn rows(audit: &Audit) -> Vec<Vec<String>> {
@@ -58,6 +69,7 @@ fn rows(audit: &Audit) -> Vec<Vec<String>> {
         vec![
             it.topic.clone(),
             it.partition.to_string(),
+            it.from.to_string(),
             it.delivered.to_string(),
             it.landed.to_string(),
             it.quarantined.to_string(),
@@ -66,12 +78,13 @@ fn rows(audit: &Audit) -> Vec<Vec<String>> {
             it.doubled.to_string(),
             it.foreign.to_string(),
             it.out_of_range.to_string(),
+            it.lost.to_string(),
         ]
     };
     audit.partitions.iter().map(row).collect()
 }
 
-fn tell(audit: &Audit) -> anyhow::Result<()> {
+fn tell(audit: &Audit, since_last: bool) -> anyhow::Result<()> {
     for it in &audit.strangers {
         let whose = if it.earlier {
             "of an earlier topic by that name, which is as it should be"
@@ -89,25 +102,84 @@ fn tell(audit: &Audit) -> anyhow::Result<()> {
             it.file_name, it.delivery_id, it.accepted, it.landed, it.quarantined, it.set_aside
         ))?;
     }
+    let mut whole: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for it in &audit.tables {
+        if let Some(reason) = &it.reason {
+            whole.entry(reason).or_default().push(&it.table);
+        }
+    }
+    for (reason, tables) in whole {
+        let tables = if tables.len() == audit.tables.len() {
+            "all tables".to_owned()
+        } else {
+            tables.join(", ")
+        };
+        output::line(&format!("\naudited as a whole: {tables}, because {reason}"))?;
+    }
     let partitions = audit.partitions.len();
+    let (files, tables) = (audit.files_read(), audit.tables.len());
+    let read = format!("{files} files of {tables} tables read");
+    let what = if since_last {
+        "every record since the last audit"
+    } else {
+        "every record"
+    };
     let text = match verdict(audit) {
         "clean" => format!(
-            "\nclean: every record of {partitions} topic partitions is in its table exactly once, and {} delivered files are in as their senders sent them",
+            "\nclean: {what} of {partitions} topic partitions is in its table exactly once, and {} delivered files are in as their senders sent them ({read})",
             audit.deliveries_counted
         ),
         "waiting" => format!(
-            "\nnothing wrong so far; {} records are still to be landed (`pejl land --once`)",
+            "\nnothing wrong so far; {} records are still to be landed (`pejl land --once`) ({read})",
             audit.waiting()
         ),
         _ => {
             let unclean = audit.partitions.iter().filter(|it| !it.is_clean()).count();
             let strange = audit.strangers.iter().filter(|it| !it.earlier).count();
             format!(
-                "\nNOT CLEAN: {unclean} of {partitions} topic partitions differ from their tables, {strange} groups of rows belong to none, {} deliveries differ",
-                audit.deliveries.len()
+                "\nNOT CLEAN: {unclean} of {partitions} topic partitions differ from their tables, {strange} groups of rows belong to none, {} deliveries differ ({read}); next: {}",
+                audit.deliveries.len(),
+                next_step(audit)
             )
         }
     };
     output::line(&text)?;
     Ok(())
+}
+
+/// What to do first about an audit that did not pass: losses before what is there too often.
+fn next_step(audit: &Audit) -> String {
+    let of = |is: fn(&PartitionAudit) -> bool| audit.partitions.iter().find(|it| is(it));
+    if of(|it| it.lost > 0 || !it.missing.is_empty()).is_some() {
+        return "let nothing be removed from the log (no [landing] keep_days), then docs/delivery.md, \"When it is not clean\"".to_owned();
+    }
+    let surplus = |it: &PartitionAudit| {
+        let offsets = [&it.doubled, &it.foreign, &it.out_of_range];
+        let first = offsets.into_iter().find(|it| !it.is_empty())?;
+        Some((
+            it.table.clone()?,
+            it.topic.clone(),
+            it.partition,
+            first.first.clone(),
+        ))
+    };
+    let strange = audit.strangers.iter().filter(|it| !it.earlier);
+    let strange = strange.map(|it| {
+        (
+            it.table.clone(),
+            it.topic.clone(),
+            it.partition,
+            vec![it.first],
+        )
+    });
+    let surplus = audit.partitions.iter().find_map(surplus);
+    if let Some((table, topic, partition, offsets)) = surplus.or_else(|| strange.clone().next()) {
+        let offsets: Vec<String> = offsets.iter().map(i64::to_string).collect();
+        return format!(
+            "see who wrote these rows: pejl query \"select * from {table} where _topic = '{topic}' and _partition = {partition} and _offset in ({})\"",
+            offsets.join(", ")
+        );
+    }
+    "compare the files with raw.quarantine and docs/delivery.md, \"When it is not clean\""
+        .to_owned()
 }

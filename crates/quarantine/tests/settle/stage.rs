@@ -16,7 +16,7 @@ use connector_api::{
 use contract::{Position, PseudonymKey};
 use ingest::{Ingest, ReadReport};
 use lake::Lake;
-use landing::{Lander, LandingSettings, verify};
+use landing::{Extent, Lander, LandingSettings, verify};
 use quarantine::{Done, Filter, Outcome, Row, Settle, State, list};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -197,7 +197,7 @@ impl Stage {
     }
 
     pub(crate) async fn assert_complete(&self) {
-        let audit = verify(self.log.as_ref(), &self.lake(), &|_| {})
+        let audit = verify(self.log.as_ref(), &self.lake(), Extent::Everything, &|_| {})
             .await
             .unwrap();
         assert!(audit.strangers.is_empty(), "{audit:?}");

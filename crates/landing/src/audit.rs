@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fmt};
 
 use bus::Log;
 use lake::Lake;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::{
     compare::Comparison,
@@ -39,7 +39,7 @@ pub enum Extent {
 }
 
 /// What an audit found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// What was read of every table.
     pub tables: Vec<TableAudit>,
@@ -75,7 +75,7 @@ impl Audit {
 }
 
 /// What was read of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableAudit {
     /// The table.
     pub table: String,
@@ -92,7 +92,7 @@ pub struct TableAudit {
 }
 
 /// What one partition's offsets are in its table and among the refused records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionAudit {
     /// The topic.
     pub topic: String,

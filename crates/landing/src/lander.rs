@@ -12,7 +12,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lake::Lake;
 use telemetry::metric;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::{
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        watch,
+    },
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,7 @@ use crate::{
     backlog::Backlog,
     reader::{PREFIX, Reader, table_of},
     share::Share,
+    standing::{self, Noted, Standing},
     topic::{Shared, TopicLander},
     upkeep::{Upkeep, keep_tidy},
 };
@@ -39,6 +43,7 @@ pub struct Lander {
     lake: Lake,
     settings: Arc<LandingSettings>,
     upkeep: Option<Upkeep>,
+    standing: Noted,
 }
 
 impl Lander {
@@ -49,6 +54,7 @@ impl Lander {
             lake,
             settings: Arc::new(settings),
             upkeep: None,
+            standing: Noted::default(),
         }
     }
 
@@ -56,6 +62,11 @@ impl Lander {
     pub fn with_upkeep(self, upkeep: Upkeep) -> Self {
         let upkeep = Some(upkeep);
         Self { upkeep, ..self }
+    }
+
+    /// How this lander stands, as it changes while [`Lander::run`] runs.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     /// Lands everything that is in the log now, and says how much of each topic.
@@ -98,6 +109,7 @@ impl Lander {
     ) -> Result<()> {
         let membership = self.log.join(Group::Landers, member).await?;
         let share = Share::of(membership.as_ref());
+        tokio::spawn(standing::follow(membership.slots(), self.standing.clone()));
         let (shared, told) = self.shared();
         let stop = stop.child_token();
         let mut landing = pin!(self.keep_all_landing(shared, &share, stop.clone()));
@@ -143,7 +155,9 @@ impl Lander {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(self.settings.discover_every) => {}
             }
-            found = self.log.topics(PREFIX).await.unwrap_or_else(|err| {
+            let listed = self.log.topics(PREFIX).await;
+            standing::listed(&self.standing, listed.as_ref().err());
+            found = listed.unwrap_or_else(|err| {
                 tracing::warn!(error = %err, "topics not listed");
                 Vec::new()
             });
@@ -165,6 +179,7 @@ impl Lander {
             held: Arc::new(AtomicUsize::new(0)),
             backlog: Backlog::default(),
             tell,
+            standing: self.standing.clone(),
         };
         (shared, told)
     }
@@ -219,6 +234,7 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
         let mine = share.partitions(&topic);
         shared.backlog.keep(&topic.name, &mine);
         if mine.is_empty() {
+            standing::works(&shared.standing, &topic.name);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = share.changed_from(&mine, &topic) => continue,
@@ -249,7 +265,10 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
         let error = match ended {
             Ok(()) if !stop.is_cancelled() => continue,
             // The topic as it is now gets a lander of its own.
-            Ok(()) | Err(Error::Replaced { .. }) => return,
+            Ok(()) | Err(Error::Replaced { .. }) => {
+                standing::works(&shared.standing, &topic.name);
+                return;
+            }
             Err(error) => error,
         };
         if started.elapsed() > LONGEST_RETRY {
@@ -263,6 +282,7 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
             LONGEST_RETRY
         };
         let fix_by = error.fix_by();
+        standing::failed(&shared.standing, &topic.name, &error);
         tracing::warn!(topic = topic.name, %error, %fix_by, ?retry_in, "landing failed");
         shared.tell(LandedTopic {
             topic: topic.name.clone(),

@@ -23,6 +23,7 @@ mod retention;
 mod schemas;
 mod settings;
 mod share;
+mod standing;
 mod topic;
 mod upkeep;
 
@@ -34,4 +35,5 @@ pub use observe::{Landed, LandedTopic, Observe, What};
 pub use offsets::Offsets;
 pub use progress::landed_offsets;
 pub use settings::LandingSettings;
+pub use standing::Standing;
 pub use upkeep::{Pinned, Upkeep};

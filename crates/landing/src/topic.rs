@@ -29,6 +29,7 @@ use crate::{
     progress::{self, Progress},
     reader::{Reader, Rows},
     schemas,
+    standing::{self, Noted},
 };
 
 /// How long a read waits for records; a topic at rest is looked at this often.
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<AtomicUsize>,
     pub(crate) backlog: Backlog,
     pub(crate) tell: UnboundedSender<LandedTopic>,
+    pub(crate) standing: Noted,
 }
 
 impl Shared {
@@ -184,6 +186,9 @@ impl TopicLander {
             }
             self.keep_committing().await?;
             self.note_backlog()?;
+            if self.held.records == 0 && self.committing.is_none() {
+                standing::works(&self.shared.standing, &self.topic.name);
+            }
             if trimmed.elapsed() >= Duration::from_secs(60) {
                 self.trim().await?;
                 trimmed = Instant::now();

@@ -11,6 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::args::Args;
@@ -175,6 +176,15 @@ pub(crate) struct Telemetry {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(pub(crate) String);
+
+impl Secret {
+    /// One that nobody can guess: so many letters and digits.
+    pub(crate) fn random(length: usize) -> Self {
+        let mut rng = rand::rng();
+        let text = (0..length).map(|_| char::from(rng.sample(rand::distr::Alphanumeric)));
+        Self(text.collect())
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

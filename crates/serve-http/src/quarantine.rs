@@ -1,22 +1,15 @@
 //! Doing something about rows that were set aside, in the process that holds the log.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ::quarantine::{Filter, Outcome, Settle};
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    routing::post,
-};
+use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Parts,
-    sources::{Refusal, check_token},
+    Parts, Refusal,
+    routes::{Shared, parsed},
 };
-
-type Shared = State<Arc<Parts>>;
 
 /// The body of `POST /quarantine/retry`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,45 +36,39 @@ pub struct Discard {
     pub note: String,
 }
 
-pub(crate) fn routes() -> Router<Arc<Parts>> {
-    Router::new()
-        .route("/quarantine/retry", post(retry))
-        .route("/quarantine/discard", post(discard))
-}
-
-async fn retry(
+pub(crate) async fn retry(
     State(parts): Shared,
-    headers: HeaderMap,
-    Json(asked): Json<Retry>,
+    body: Bytes,
 ) -> Result<Json<Vec<Outcome>>, Refusal> {
-    let settle = settle(&parts, &headers)?;
+    let asked: Retry = parsed(&body)?;
     let told = Told::default();
-    settle
-        .retry(&asked.filter, &asked.by, asked.dry_run, &told.observe())
-        .await?;
+    let observe = told.observe();
+    let retried = settle(&parts)?.retry(&asked.filter, &asked.by, asked.dry_run, &observe);
+    let retried = retried.await;
+    drop(observe);
+    retried.map_err(|err| Refusal::by(err.fix_by(), &err))?;
     Ok(Json(told.all()))
 }
 
-async fn discard(
+pub(crate) async fn discard(
     State(parts): Shared,
-    headers: HeaderMap,
-    Json(asked): Json<Discard>,
+    body: Bytes,
 ) -> Result<Json<Vec<Outcome>>, Refusal> {
-    let settle = settle(&parts, &headers)?;
+    let asked: Discard = parsed(&body)?;
     let told = Told::default();
-    settle
-        .discard(&asked.filter, &asked.by, &asked.note, &told.observe())
-        .await?;
+    let observe = told.observe();
+    let discarded = settle(&parts)?.discard(&asked.filter, &asked.by, &asked.note, &observe);
+    let discarded = discarded.await;
+    drop(observe);
+    discarded.map_err(|err| Refusal::by(err.fix_by(), &err))?;
     Ok(Json(told.all()))
 }
 
-fn settle<'a>(parts: &'a Parts, headers: &HeaderMap) -> Result<&'a Settle, Refusal> {
-    check_token(parts, headers)?;
-    let nowhere = "this process settles no rows; ask `pejl up`, or use `pejl quarantine` with the log's own settings";
-    parts
-        .settle
-        .as_ref()
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, nowhere))
+fn settle(parts: &Parts) -> Result<&Settle, Refusal> {
+    parts.settle.as_ref().ok_or_else(|| {
+        let step = "ask `pejl up`, or use `pejl quarantine` with the log's own settings";
+        Refusal::of(StatusCode::NOT_FOUND, "this process settles no rows", step)
+    })
 }
 
 /// Outcomes as they are told.

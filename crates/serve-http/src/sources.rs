@@ -1,154 +1,111 @@
 //! Seeing and steering sources.
 
-use std::sync::Arc;
-
 use axum::{
-    Json, Router,
+    Json,
+    body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
-    response::{IntoResponse, Response},
-    routing::{get, post},
+    http::StatusCode,
 };
-use contract::{FixBy, Position};
+use contract::Position;
 use ingest::{Control, Status};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::Parts;
+use crate::{
+    Parts, Refusal,
+    routes::{Shared, parsed},
+};
 
-type Shared = State<Arc<Parts>>;
-
-pub(crate) fn routes() -> Router<Arc<Parts>> {
-    Router::new()
-        .route("/sources", get(list))
-        .route("/sources/{name}", get(show))
-        .route("/sources/{name}/position", get(position).put(set_position))
-        .route("/sources/{name}/{order}", post(order))
+pub(crate) async fn list(State(parts): Shared) -> Result<Json<Vec<Status>>, Refusal> {
+    let listed = control(&parts)?.list().await;
+    listed
+        .map(Json)
+        .map_err(|err| Refusal::steering("NAME", &err))
 }
 
-async fn list(State(parts): Shared) -> Result<Json<Vec<Status>>, Refusal> {
-    Ok(Json(control(&parts)?.list().await?))
-}
-
-async fn show(State(parts): Shared, Path(name): Path<String>) -> Result<Json<Status>, Refusal> {
-    Ok(Json(control(&parts)?.show(&name).await?))
-}
-
-async fn order(
-    State(parts): Shared,
-    Path((name, order)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Json<Status>, Refusal> {
-    let control = allowed(&parts, &headers)?;
-    match order.as_str() {
-        "pause" => control.pause(&name).await?,
-        "resume" => control.resume(&name).await?,
-        "restart" => control.restart(&name).await?,
-        _ => {
-            return Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                "a source can be told to pause, resume or restart",
-            ));
-        }
-    }
-    Ok(Json(control.show(&name).await?))
-}
-
-async fn position(
+pub(crate) async fn show(
     State(parts): Shared,
     Path(name): Path<String>,
-    headers: HeaderMap,
+) -> Result<Json<Status>, Refusal> {
+    shown(&parts, &name, Ok(())).await
+}
+
+pub(crate) async fn pause(
+    State(parts): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Status>, Refusal> {
+    let done = control(&parts)?.pause(&name).await;
+    shown(&parts, &name, done).await
+}
+
+pub(crate) async fn resume(
+    State(parts): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Status>, Refusal> {
+    let done = control(&parts)?.resume(&name).await;
+    shown(&parts, &name, done).await
+}
+
+pub(crate) async fn restart(
+    State(parts): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Status>, Refusal> {
+    let done = control(&parts)?.restart(&name).await;
+    shown(&parts, &name, done).await
+}
+
+pub(crate) async fn position(
+    State(parts): Shared,
+    Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let position = allowed(&parts, &headers)?.position(&name).await?;
+    let position = control(&parts)?.position(&name).await;
+    let position = position.map_err(|err| Refusal::steering(&name, &err))?;
     Ok(Json(position.map_or(Value::Null, |it| it.0)))
 }
 
-async fn set_position(
+/// A body must be there: what an empty one means nobody can know.
+pub(crate) async fn set_position(
     State(parts): Shared,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Json(position): Json<Value>,
+    body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
-    let control = allowed(&parts, &headers)?;
-    let position = Position(position);
-    control.set_position(&name, Some(position.clone())).await?;
-    Ok(Json(position.0))
+    let control = control(&parts)?;
+    if body.is_empty() {
+        let step =
+            format!("send one like that of GET /sources/{name}/position, or null for its start");
+        return Err(Refusal::of(
+            StatusCode::BAD_REQUEST,
+            "no position in the body",
+            &step,
+        ));
+    }
+    let position: Value = parsed(&body)?;
+    let done = control
+        .set_position(&name, Some(Position(position.clone())))
+        .await;
+    done.map_err(|err| Refusal::steering(&name, &err))?;
+    Ok(Json(position))
+}
+
+/// What a source does once something was `done` with it.
+async fn shown(
+    parts: &Parts,
+    name: &str,
+    done: ingest::Result<()>,
+) -> Result<Json<Status>, Refusal> {
+    let control = control(parts)?;
+    let shown = async {
+        done?;
+        control.show(name).await
+    };
+    shown
+        .await
+        .map(Json)
+        .map_err(|err| Refusal::steering(name, &err))
 }
 
 fn control(parts: &Parts) -> Result<&Control, Refusal> {
-    let nowhere = "this process runs no sources; ask a worker or `pejl up`";
-    parts
-        .control
-        .as_ref()
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, nowhere))
-}
-
-fn allowed<'a>(parts: &'a Parts, headers: &HeaderMap) -> Result<&'a Control, Refusal> {
-    check_token(parts, headers)?;
-    control(parts)
-}
-
-/// Whether whoever asks may do something here.
-pub(crate) fn check_token(parts: &Parts, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &parts.token else {
-        let how = "nobody may steer here: set [http] token in pejl.toml, or PEJL_HTTP__TOKEN";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, how));
-    };
-    let header = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-    if !header.is_some_and(|it| token.is_shown_by(it)) {
-        let how = "show the token of [http] as `Authorization: Bearer …`";
-        return Err(Refusal::new(StatusCode::UNAUTHORIZED, how));
-    }
-    Ok(())
-}
-
-/// Why something is not done.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    status: StatusCode,
-    error: String,
-    fix_by: FixBy,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: StatusCode, error: &str) -> Self {
-        Self {
-            status,
-            error: error.to_owned(),
-            fix_by: FixBy::Settings,
-        }
-    }
-}
-
-impl From<ingest::Error> for Refusal {
-    fn from(err: ingest::Error) -> Self {
-        Self::of(err.fix_by(), &err)
-    }
-}
-
-impl From<quarantine::Error> for Refusal {
-    fn from(err: quarantine::Error) -> Self {
-        Self::of(err.fix_by(), &err)
-    }
-}
-
-impl Refusal {
-    fn of(fix_by: FixBy, err: &dyn std::error::Error) -> Self {
-        let status = match fix_by {
-            FixBy::Settings | FixBy::Record => StatusCode::CONFLICT,
-            FixBy::Source => StatusCode::BAD_GATEWAY,
-            FixBy::Us => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self {
-            status,
-            error: err.to_string(),
-            fix_by,
-        }
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = json!({ "error": self.error, "fix_by": self.fix_by.to_string() });
-        (self.status, Json(body)).into_response()
-    }
+    parts.control.as_ref().ok_or_else(|| {
+        let error = "this process runs no sources";
+        Refusal::of(StatusCode::NOT_FOUND, error, "ask a worker or `pejl up`")
+    })
 }

@@ -8,13 +8,13 @@ use arrow::{
 };
 use datafusion::{error::DataFusionError, prelude::SessionContext};
 use lake::{Changes, History, Lake};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
 use crate::{Error, Result, refused::QUARANTINE_TABLE};
 
 /// A delivered file whose rows are not as many as its delivery says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryAudit {
     /// The delivery.
     pub delivery_id: String,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{moment::Moment, tables::Found};
 use crate::{reader::table_of, refused::QUARANTINE_TABLE};
 
 /// Rows of a table that name a topic or partition which is not the log's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stranger {
     /// The table.
     pub table: String,

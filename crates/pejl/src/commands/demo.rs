@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context;
 use chrono::NaiveDate;
-use rand::RngExt;
 use simulator::{CaseSystem, Municipalities, World};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +44,7 @@ pub(crate) async fn run(mut settings: Settings, size: Size, leave: bool) -> anyh
         size.municipalities, size.years, size.citizens, size.seed
     ))?;
     let world = World::generate(&simulated(&size)?)?;
-    let token = random_text(24);
+    let Secret(token) = Secret::random(24);
     let sources_stop = CancellationToken::new();
     let system = CaseSystem::new(&world, &token);
     let address = system
@@ -125,9 +124,9 @@ fn prepare(
         .insert("SIM_TOKEN".to_owned(), Secret(token));
     settings
         .pseudonym_key
-        .get_or_insert_with(|| Secret(random_text(48)));
+        .get_or_insert_with(|| Secret::random(48));
     if settings.serve.users.is_empty() {
-        let password = Secret(random_text(16));
+        let password = Secret::random(16);
         settings.serve.users.insert("pejl".to_owned(), password);
     }
     Ok(())
@@ -192,11 +191,4 @@ async fn pass_time(system: CaseSystem, drops: PathBuf, stop: CancellationToken) 
             Err(err) => tracing::error!(%err, "the simulated providers could not deliver"),
         }
     }
-}
-
-fn random_text(length: usize) -> String {
-    let mut rng = rand::rng();
-    (0..length)
-        .map(|_| char::from(rng.sample(rand::distr::Alphanumeric)))
-        .collect()
 }

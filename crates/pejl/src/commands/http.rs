@@ -4,26 +4,55 @@ use anyhow::Context;
 use bus::SharedLog;
 use ingest::Control;
 use quarantine::Settle;
-use serve_http::{Metrics, Parts, Readiness, Serving, Token};
+use serve_http::{Metrics, Parts, Question, Readiness, Serving, Token};
 use tokio_util::sync::CancellationToken;
 
-use crate::{settings::Settings, wiring};
+use crate::{
+    commands::owner::{self, Announced},
+    output,
+    settings::{Secret, Settings},
+    wiring,
+};
 
-/// Starts it. `control` steers sources where there is a log; `settle` settles rows set aside where there are tables too.
+/// What a role offers over HTTP beside its health.
+#[derive(Default)]
+pub(crate) struct Offers {
+    /// Steers sources, where there is a log.
+    pub(crate) control: Option<Control>,
+    /// Settles rows set aside, where there are tables too.
+    pub(crate) settle: Option<Settle>,
+    /// See `status.rs`.
+    pub(crate) status: Option<Question>,
+    /// See `verify.rs`.
+    pub(crate) verify: Option<Question>,
+}
+
+/// The server while it runs.
+pub(crate) struct Watching {
+    serving: Serving,
+    announced: Option<Announced>,
+}
+
+/// Starts it. A process that `holds_log`, the embedded one, says where others can ask it.
 pub(crate) async fn start(
     settings: &Settings,
     readiness: &Readiness,
-    control: Option<Control>,
-    settle: Option<Settle>,
+    offers: Offers,
+    holds_log: bool,
     stop: CancellationToken,
-) -> anyhow::Result<Serving> {
+) -> anyhow::Result<Watching> {
     let http = &settings.http;
+    let holds_log = holds_log && settings.log.brokers.is_empty();
+    let own = holds_log.then(|| Secret::random(32));
+    let tokens = http.token.iter().chain(&own);
     let parts = Parts {
         metrics: Metrics::start(env!("CARGO_PKG_VERSION"))?,
         readiness: readiness.clone(),
-        control,
-        settle,
-        token: http.token.as_ref().map(|it| Token::new(&it.0)),
+        control: offers.control,
+        settle: offers.settle,
+        status: offers.status,
+        verify: offers.verify,
+        tokens: tokens.map(|it| Token::new(&it.0)).collect(),
     };
     let serving = serve_http::serve(http.listen, parts, stop);
     let serving = serving.await.with_context(|| {
@@ -33,7 +62,21 @@ pub(crate) async fn start(
         )
     })?;
     tracing::info!(address = %serving.addr, "serving health and metrics");
-    Ok(serving)
+    let announced = own.map(|token| owner::announce(settings, serving.addr, token));
+    let announced = announced
+        .transpose()
+        .with_context(|| format!("cannot leave a note in {}", settings.data.display()))?;
+    output::line(&format!("health and metrics on http://{}", serving.addr))?;
+    Ok(Watching { serving, announced })
+}
+
+impl Watching {
+    /// Waits until it has ended after its stop.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        let ended = self.serving.task.await;
+        drop(self.announced);
+        Ok(ended.context("serving health and metrics")??)
+    }
 }
 
 /// Steers the sources over their log.

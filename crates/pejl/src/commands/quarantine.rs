@@ -11,7 +11,7 @@ use serve_http::{Discard, Retry};
 
 use crate::{
     args::{Format, Quarantine, Which},
-    commands::remote::Remote,
+    commands::owner::{Owner, Way, way},
     exit, output,
     progress::Progress,
     settings::{Mistake, Settings},
@@ -78,7 +78,7 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
                     })
                     .await?
                 }
-                Hands::Remote(remote) => remote.post("quarantine/retry", &asked).await?,
+                Hands::Owner(owner) => owner.post("quarantine/retry", &asked).await?,
             };
             tell(&outcomes, format, asked.dry_run)
         }
@@ -102,7 +102,7 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
                     })
                     .await?
                 }
-                Hands::Remote(remote) => remote.post("quarantine/discard", &asked).await?,
+                Hands::Owner(owner) => owner.post("quarantine/discard", &asked).await?,
             };
             tell(&outcomes, format, false)
         }
@@ -112,18 +112,14 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
 /// Who does something about rows: this process, or the one that holds the log.
 enum Hands {
     Own(Box<Settle>),
-    Remote(Box<Remote>),
+    Owner(Box<Owner>),
 }
 
 impl Hands {
     async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let log = match wiring::open_log(settings).await {
-            Ok(log) => log,
-            Err(err) if settings.log.brokers.is_empty() => {
-                let remote = Remote::of(settings, &err.to_string())?;
-                return Ok(Self::Remote(Box::new(remote)));
-            }
-            Err(err) => return Err(err),
+        let log = match way(settings).await? {
+            Way::Log(log) => log,
+            Way::Owner(owner) => return Ok(Self::Owner(owner)),
         };
         let lake = wiring::open_lake(settings)?;
         let warehouse = wiring::open_warehouse(settings, &lake).await?;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use ingest::Control;
-use serve_http::{Readiness, Serving};
-use tokio_util::sync::CancellationToken;
+use bus::SharedLog;
+use serve_http::Readiness;
 
 use crate::{
     commands::{
-        http, serve,
+        health,
+        http::{self, Offers},
+        serve,
+        status::{self, Seen},
         up::{land as keep_landing, tell_source, until_interrupted},
+        verify,
     },
     output,
     settings::{Mistake, Settings},
@@ -21,16 +24,26 @@ pub(crate) async fn worker(settings: Settings) -> anyhow::Result<u8> {
     let log = wiring::open_log(&settings).await?;
     let ingest = wiring::ingest(&settings, &log)?;
     let stop = until_interrupted();
-    let watching = watch(&settings, Some(http::control(&settings, &log)), &stop).await?;
-    ingest
-        .run(
-            &settings.node.name,
-            wiring::read_pipelines(&settings),
-            stop,
-            Arc::new(tell_source),
-        )
-        .await?;
-    watching.task.await??;
+    let readiness = Readiness::starting(&[health::READING]);
+    health::follow_worker(&readiness, ingest.standing());
+    let control = http::control(&settings, &log);
+    let seen = Seen {
+        control: Some(control.clone()),
+        ..Seen::default()
+    };
+    let offers = Offers {
+        control: Some(control),
+        status: Some(status::question(seen)),
+        ..Offers::default()
+    };
+    let watching = http::start(&settings, &readiness, offers, true, stop.clone()).await?;
+    let read = wiring::read_pipelines(&settings);
+    let name = &settings.node.name;
+    let reading = ingest.run(name, read, stop.clone(), Arc::new(tell_source));
+    let ended = reading.await;
+    stop.cancel();
+    watching.ended().await?;
+    ended?;
     Ok(0)
 }
 
@@ -40,9 +53,22 @@ pub(crate) async fn land(settings: Settings, once: bool) -> anyhow::Result<u8> {
     let lander = wiring::lander(&settings, &log, &lake);
     if !once {
         let stop = until_interrupted();
-        let watching = watch(&settings, None, &stop).await?;
-        keep_landing(lander, settings.node.name, stop).await?;
-        watching.task.await??;
+        let readiness = Readiness::starting(&[health::LANDING]);
+        health::follow_lander(&readiness, lander.standing(), &lake);
+        let seen = Seen {
+            landing: Some((SharedLog::clone(&log), lake.clone())),
+            ..Seen::default()
+        };
+        let offers = Offers {
+            status: Some(status::question(seen)),
+            verify: Some(verify::question(&log, &lake, &stop)),
+            ..Offers::default()
+        };
+        let watching = http::start(&settings, &readiness, offers, true, stop.clone()).await?;
+        let ended = keep_landing(lander, settings.node.name, stop.clone()).await;
+        stop.cancel();
+        watching.ended().await?;
+        ended?;
         return Ok(0);
     }
     let landed = lander.catch_up(&|_| {}).await?;
@@ -66,23 +92,21 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<u8> {
     }
     let lake = wiring::open_lake(&settings)?;
     let warehouse = wiring::open_warehouse(&settings, &lake).await?;
-    let stop: CancellationToken = until_interrupted();
-    let watching = watch(&settings, None, &stop).await?;
+    let stop = until_interrupted();
+    let readiness = Readiness::starting(&[health::SERVING]);
+    let seen = Seen {
+        warehouse: Some(warehouse.clone()),
+        ..Seen::default()
+    };
+    let offers = Offers {
+        status: Some(status::question(seen)),
+        ..Offers::default()
+    };
+    let watching = http::start(&settings, &readiness, offers, false, stop.clone()).await?;
     let serving = serve::start(&settings, &warehouse, stop).await?;
+    health::follow_publications(&readiness, &warehouse);
     output::line(&format!("serving SQL on {}", serving.addr))?;
     serving.task.await?;
-    watching.task.await??;
+    watching.ended().await?;
     Ok(0)
-}
-
-/// A role whose parts are all there: it is ready once it serves health and metrics.
-async fn watch(
-    settings: &Settings,
-    control: Option<Control>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Serving> {
-    let watching =
-        http::start(settings, &Readiness::default(), control, None, stop.clone()).await?;
-    output::line(&format!("health and metrics on http://{}", watching.addr))?;
-    Ok(watching)
 }

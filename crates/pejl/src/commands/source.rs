@@ -1,25 +1,39 @@
 //! `pejl source`: what sources do, and steering them, directly over the log or through the process that holds it.
 
-use anyhow::Context;
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use contract::Position;
-use fetch::{Address, Client, Limits, Method, Request};
 use ingest::{Control, Report, Status};
 use serde_json::Value;
 
 use crate::{
     args::Source,
-    commands::http,
+    commands::{
+        http,
+        owner::{Owner, Way, way},
+    },
     output,
     settings::{Mistake, Settings},
     wiring,
 };
 
 pub(crate) async fn run(settings: &Settings, command: Source) -> anyhow::Result<u8> {
-    let steering = Steering::open(settings).await?;
+    wiring::pipelines(settings)?;
+    let steering = match way(settings).await? {
+        Way::Owner(owner) => Steering::Owner(owner),
+        Way::Log(log) => {
+            let control = http::control(settings, &log);
+            // An embedded log that we could open has no worker at it.
+            Steering::Log(if settings.log.brokers.is_empty() {
+                control.alone()
+            } else {
+                control
+            })
+        }
+    };
     match command {
         Source::List { format } => {
-            let rows: Vec<Vec<String>> = steering.list().await?.iter().map(row).collect();
+            let rows = rows(&steering.list().await?);
             output::line(&output::rows(format, &HEADERS, &rows)?)?;
         }
         Source::Show { source } => show(&steering.show(&source).await?)?,
@@ -50,7 +64,7 @@ pub(crate) async fn run(settings: &Settings, command: Source) -> anyhow::Result<
     Ok(0)
 }
 
-const HEADERS: [&str; 13] = [
+pub(crate) const HEADERS: [&str; 13] = [
     "source",
     "state",
     "since",
@@ -65,6 +79,10 @@ const HEADERS: [&str; 13] = [
     "to be fixed by",
     "what to do",
 ];
+
+pub(crate) fn rows(sources: &[Status]) -> Vec<Vec<String>> {
+    sources.iter().map(row).collect()
+}
 
 fn row(status: &Status) -> Vec<String> {
     let Some(report) = &status.report else {
@@ -125,72 +143,39 @@ fn show(status: &Status) -> anyhow::Result<()> {
 
 /// The way to the sources.
 enum Steering {
-    /// Over the log.
     Log(Control),
-    /// The embedded log is held by a running Pejl; through its HTTP server.
-    Http {
-        client: Box<Client>,
-        root: Address,
-        token: Option<String>,
-        /// Why not over the log.
-        why: String,
-    },
+    Owner(Box<Owner>),
 }
 
 impl Steering {
-    async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        wiring::pipelines(settings)?;
-        let why = match wiring::open_log(settings).await {
-            Ok(log) => {
-                let control = http::control(settings, &log);
-                let is_ours = settings.log.brokers.is_empty();
-                return Ok(Self::Log(if is_ours { control.alone() } else { control }));
-            }
-            Err(err) if settings.log.brokers.is_empty() => err.to_string(),
-            Err(err) => return Err(err),
-        };
-        let limits = Limits {
-            max_attempts: 1,
-            ..Limits::default()
-        };
-        Ok(Self::Http {
-            client: Box::new(Client::new(limits)?),
-            root: Address::parse(&format!("http://{}", settings.http.listen))?,
-            token: settings.http.token.as_ref().map(|it| it.0.clone()),
-            why,
-        })
-    }
-
     async fn list(&self) -> anyhow::Result<Vec<Status>> {
         match self {
             Self::Log(control) => Ok(control.list().await?),
-            Self::Http { .. } => self.ask(Method::Get, "sources", None).await,
+            Self::Owner(owner) => owner.get("sources").await,
         }
     }
 
     async fn show(&self, source: &str) -> anyhow::Result<Status> {
         match self {
-            Self::Log(control) => Ok(control.show(source).await?),
-            Self::Http { .. } => {
-                self.ask(Method::Get, &format!("sources/{source}"), None)
-                    .await
-            }
+            Self::Log(control) => told(source, control.show(source).await),
+            Self::Owner(owner) => owner.get(&format!("sources/{source}")).await,
         }
     }
 
     async fn order(&self, source: &str, order: &str) -> anyhow::Result<Status> {
         match self {
             Self::Log(control) => {
-                match order {
-                    "pause" => control.pause(source).await?,
-                    "resume" => control.resume(source).await?,
-                    _ => control.restart(source).await?,
-                }
-                Ok(control.show(source).await?)
+                let done = match order {
+                    "pause" => control.pause(source).await,
+                    "resume" => control.resume(source).await,
+                    _ => control.restart(source).await,
+                };
+                told(source, done)?;
+                self.show(source).await
             }
-            Self::Http { .. } => {
+            Self::Owner(owner) => {
                 let path = format!("sources/{source}/{order}");
-                self.ask(Method::Post, &path, None).await
+                owner.post(&path, &Value::Null).await
             }
         }
     }
@@ -198,55 +183,34 @@ impl Steering {
     async fn position(&self, source: &str) -> anyhow::Result<Value> {
         match self {
             Self::Log(control) => {
-                let position = control.position(source).await?;
+                let position = told(source, control.position(source).await)?;
                 Ok(position.map_or(Value::Null, |it| it.0))
             }
-            Self::Http { .. } => {
-                let path = format!("sources/{source}/position");
-                self.ask(Method::Get, &path, None).await
-            }
+            Self::Owner(owner) => owner.get(&format!("sources/{source}/position")).await,
         }
     }
 
     async fn set_position(&self, source: &str, position: Value) -> anyhow::Result<()> {
         match self {
-            Self::Log(control) => Ok(control
-                .set_position(source, Some(Position(position)))
-                .await?),
-            Self::Http { .. } => {
+            Self::Log(control) => {
+                let set = control.set_position(source, Some(Position(position)));
+                told(source, set.await)
+            }
+            Self::Owner(owner) => {
                 let path = format!("sources/{source}/position");
-                self.ask::<Value>(Method::Put, &path, Some(&position))
-                    .await?;
-                Ok(())
+                owner.put(&path, &position).await.map(drop)
             }
         }
     }
+}
 
-    async fn ask<T: serde::de::DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> anyhow::Result<T> {
-        let Self::Http {
-            client,
-            root,
-            token,
-            why,
-        } = self
-        else {
-            anyhow::bail!("the log is open; nothing is asked over HTTP");
-        };
-        let mut request = Request::new(method, root.below(path));
-        if let Some(token) = token {
-            request = request.header("Authorization", &format!("Bearer {token}"));
+/// What whoever asked can do about it goes with the error.
+fn told<T>(source: &str, done: ingest::Result<T>) -> anyhow::Result<T> {
+    use ingest::Error as E;
+    done.map_err(|err| match err {
+        E::NoSource { .. } | E::Position { .. } | E::AtWork(_) => {
+            anyhow!("{err}\n  what to do: {}", err.step(source))
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let reply = client.send(&request).await.with_context(|| {
-            format!("{why}; and asking that process over HTTP ([http] listen) failed too")
-        })?;
-        Ok(serde_json::from_value(reply.json()?)?)
-    }
+        other => other.into(),
+    })
 }

@@ -1,80 +1,183 @@
-//! `pejl status`: positions, topics and what is published; of whatever can be reached.
+//! `pejl status` and `GET /status`: what sources do, what is still to be landed, and what is published; of whatever can be reached.
 
-use bus::Log;
+use std::sync::Arc;
+
+use bus::{Log, SharedLog};
+use chrono::{DateTime, Utc};
+use contract::FixBy;
+use ingest::Control;
+use lake::Lake;
 use landing::landed_offsets;
+use serde::{Deserialize, Serialize};
+use serve_http::{Question, Refusal};
+use warehouse::Warehouse;
 
-use crate::{args::Format, exit, output, settings::Settings, wiring};
+use crate::{
+    args::Format,
+    commands::{
+        http,
+        owner::{Way, way},
+        source,
+    },
+    exit, output,
+    settings::Settings,
+    wiring,
+};
+
+/// How everything stands; what the process that answers has no part in is left out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<ingest::Status>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topics: Option<Vec<Topic>>,
+    /// The current one; `None` while nothing is published, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publication: Option<Publication>,
+}
+
+/// A topic and its table.
+#[derive(Debug, Serialize, Deserialize)]
+struct Topic {
+    topic: String,
+    partitions: i32,
+    /// One past the last offset, summed over the partitions.
+    end_offset: i64,
+    /// Offsets that have not landed; on Kafka some of them hold no record.
+    to_be_landed: i64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Publication {
+    id: u64,
+    at: DateTime<Utc>,
+    tables: usize,
+}
+
+/// What a process has that can be told of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) control: Option<Control>,
+    pub(crate) landing: Option<(SharedLog, Lake)>,
+    pub(crate) warehouse: Option<Warehouse>,
+}
+
+impl Seen {
+    async fn status(&self) -> anyhow::Result<Status> {
+        let mut status = Status::default();
+        if let Some(control) = &self.control {
+            status.sources = Some(control.list().await?);
+        }
+        if let Some((log, lake)) = &self.landing {
+            status.topics = Some(topics(log.as_ref(), lake).await?);
+        }
+        if let Some(warehouse) = &self.warehouse {
+            let current = warehouse.publication().await?;
+            status.publication = current.map(|it| Publication {
+                id: it.id,
+                at: it.at,
+                tables: it.tables.len(),
+            });
+        }
+        Ok(status)
+    }
+}
+
+/// Answers over HTTP.
+pub(crate) fn question(seen: Seen) -> Question {
+    let seen = Arc::new(seen);
+    Question::new(move |_| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let status = seen.status().await;
+            let status = status.and_then(|it| Ok(serde_json::to_value(it)?));
+            status.map_err(|err| Refusal::by(FixBy::Source, &format!("{err:#}")))
+        }
+    })
+}
 
 pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(settings)?;
-    let mut code = 0;
-    match wiring::open_log(settings).await {
-        Ok(log) => {
-            sources(log.as_ref(), format).await?;
-            topics(log.as_ref(), &lake, format).await?;
+    let warehouse = Some(wiring::open_warehouse(settings, &lake).await?);
+    let (status, code) = match way(settings).await {
+        Ok(Way::Owner(owner)) => (owner.get("status").await?, 0),
+        Ok(Way::Log(log)) => {
+            let control = http::control(settings, &log);
+            let control = if settings.log.brokers.is_empty() {
+                control.alone()
+            } else {
+                control
+            };
+            let seen = Seen {
+                control: Some(control),
+                landing: Some((log, lake)),
+                warehouse,
+            };
+            (seen.status().await?, 0)
         }
         Err(err) => {
             output::error(&err);
-            code = exit::FAILED;
+            let seen = Seen {
+                warehouse,
+                ..Seen::default()
+            };
+            (seen.status().await?, exit::FAILED)
         }
-    }
-    let warehouse = wiring::open_warehouse(settings, &lake).await?;
-    let publication = warehouse.publication().await?;
-    let headers = ["publication", "published", "tables"];
-    let row = match &publication {
-        Some(it) => vec![
-            it.id.to_string(),
-            it.at.to_rfc3339(),
-            it.tables.len().to_string(),
-        ],
-        None => vec!["none yet".to_owned(), String::new(), "0".to_owned()],
     };
-    output::line(&output::rows(format, &headers, &[row])?)?;
+    tell(&status, format)?;
     Ok(code)
 }
 
-async fn sources(log: &dyn Log, format: Format) -> anyhow::Result<()> {
-    let rows: Vec<Vec<String>> = log
-        .positions()
-        .await?
-        .into_iter()
-        .map(|(source, position)| vec![source, shorten(&position.0.to_string())])
-        .collect();
-    output::line(&output::rows(format, &["source", "position"], &rows)?)?;
-    output::line("")?;
+fn tell(status: &Status, format: Format) -> anyhow::Result<()> {
+    if let Some(sources) = &status.sources {
+        output::line(&output::rows(
+            format,
+            &source::HEADERS,
+            &source::rows(sources),
+        )?)?;
+        output::line("")?;
+    }
+    if let Some(topics) = &status.topics {
+        let row = |it: &Topic| {
+            vec![
+                it.topic.clone(),
+                it.partitions.to_string(),
+                it.end_offset.to_string(),
+                it.to_be_landed.to_string(),
+            ]
+        };
+        let headers = ["topic", "partitions", "end offset", "to be landed"];
+        let rows: Vec<Vec<String>> = topics.iter().map(row).collect();
+        output::line(&output::rows(format, &headers, &rows)?)?;
+        output::line("")?;
+    }
+    let headers = ["publication", "published", "tables"];
+    let row = match &status.publication {
+        Some(it) => vec![it.id.to_string(), it.at.to_rfc3339(), it.tables.to_string()],
+        None => vec!["none yet".to_owned(), String::new(), "0".to_owned()],
+    };
+    output::line(&output::rows(format, &headers, &[row])?)?;
     Ok(())
 }
 
-async fn topics(log: &dyn Log, lake: &lake::Lake, format: Format) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
+async fn topics(log: &dyn Log, lake: &Lake) -> anyhow::Result<Vec<Topic>> {
+    let mut topics = Vec::new();
     for topic in log.topics("pejl.").await? {
         let landed = landed_offsets(lake, &topic).await?;
-        let (mut end, mut waiting) = (0, 0);
+        let (mut end_offset, mut to_be_landed) = (0, 0);
         for partition in 0..topic.partitions {
             let range = log.range(&topic.name, partition).await?;
             let next = landed.get(&partition).copied().unwrap_or(range.low);
-            end += range.high;
-            waiting += (range.high - next).max(0);
+            end_offset += range.high;
+            to_be_landed += (range.high - next).max(0);
         }
-        rows.push(vec![
-            topic.name.clone(),
-            topic.partitions.to_string(),
-            end.to_string(),
-            waiting.to_string(),
-        ]);
+        topics.push(Topic {
+            topic: topic.name,
+            partitions: topic.partitions,
+            end_offset,
+            to_be_landed,
+        });
     }
-    let headers = ["topic", "partitions", "end offset", "to be landed"];
-    output::line(&output::rows(format, &headers, &rows)?)?;
-    output::line("")?;
-    Ok(())
-}
-
-/// A position may be a ledger of thousands of files.
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 100;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
-    }
-    let start: String = text.chars().take(LONGEST).collect();
-    format!("{start}…")
+    Ok(topics)
 }

@@ -19,7 +19,14 @@ use warehouse::Warehouse;
 use serve_http::Readiness;
 
 use crate::{
-    commands::{http, serve, tidy::tidy},
+    commands::{
+        health,
+        http::{self, Offers},
+        serve,
+        status::{self, Seen},
+        tidy::tidy,
+        verify,
+    },
     output,
     settings::{Mistake, Settings},
     wiring,
@@ -52,36 +59,37 @@ pub(crate) async fn everything(
 ) -> anyhow::Result<()> {
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let serving_stop = CancellationToken::new();
-    let readiness = Readiness::of(&["serving"]);
+    let readiness = Readiness::starting(&[health::READING, health::LANDING, health::SERVING]);
     let control = http::control(settings, &log);
-    let settle = wiring::settle(settings, &log, &lake, &warehouse)?;
-    let watching = http::start(
-        settings,
-        &readiness,
-        Some(control),
-        Some(settle),
-        serving_stop.clone(),
-    );
-    let watching = watching.await?;
-    output::line(&format!("health and metrics on http://{}", watching.addr))?;
+    let seen = Seen {
+        control: Some(control.clone()),
+        landing: Some((SharedLog::clone(&log), lake.clone())),
+        warehouse: Some(warehouse.clone()),
+    };
+    let offers = Offers {
+        control: Some(control),
+        settle: Some(wiring::settle(settings, &log, &lake, &warehouse)?),
+        status: Some(status::question(seen)),
+        verify: Some(verify::question(&log, &lake, &stop)),
+    };
+    let watching = http::start(settings, &readiness, offers, true, serving_stop.clone()).await?;
     let serving = if settings.serve.users.is_empty() {
         output::line(serve::NO_USERS)?;
+        readiness.set(health::SERVING, None);
         None
     } else {
         let serving = serve::start(settings, &warehouse, serving_stop.clone()).await?;
         serving_on(serving.addr)?;
+        health::follow_publications(&readiness, &warehouse);
         Some(serving)
     };
-    readiness.ready("serving");
     let landing_stop = CancellationToken::new();
     let building_stop = CancellationToken::new();
+    let lander = wiring::lander(settings, &log, &lake);
+    health::follow_lander(&readiness, lander.standing(), &lake);
     let landing = spawn_until_failure(
         "landing",
-        land(
-            wiring::lander(settings, &log, &lake),
-            settings.node.name.clone(),
-            landing_stop.clone(),
-        ),
+        land(lander, settings.node.name.clone(), landing_stop.clone()),
         &stop,
     );
     let building = spawn_until_failure(
@@ -95,6 +103,7 @@ pub(crate) async fn everything(
         &stop,
     );
     let ingest = wiring::ingest(settings, &log)?;
+    health::follow_worker(&readiness, ingest.standing());
     // A source that needs a human does not end this: the others are still read.
     let reading = ingest
         .run(
@@ -105,7 +114,6 @@ pub(crate) async fn everything(
         )
         .await;
     if reading.is_err() {
-        readiness.broken("reading");
         stop.cancel();
     }
 
@@ -118,10 +126,7 @@ pub(crate) async fn everything(
     if let Some(serving) = serving {
         serving.task.await.context("serving")?;
     }
-    watching
-        .task
-        .await
-        .context("serving health and metrics")??;
+    watching.ended().await?;
     reading?;
     landed?;
     built?;

@@ -1,43 +1,115 @@
-//! `pejl verify`: the audit of topics against tables.
+//! `pejl verify` and `POST /verify`: the audit of topics against tables.
 
 use std::{collections::BTreeMap, time::Instant};
 
+use bus::{Log, SharedLog};
+use contract::FixBy;
+use lake::Lake;
 use landing::{Audit, Extent, PartitionAudit};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serve_http::{Question, Refusal};
+use tokio_util::sync::CancellationToken;
 
-use crate::{args::Format, exit, output, progress::Progress, settings::Settings, wiring};
+use crate::{
+    args::Format,
+    commands::owner::{Way, way},
+    exit, output,
+    progress::Progress,
+    settings::Settings,
+    wiring,
+};
+
+/// The body of `POST /verify`; nothing at all is a full audit.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    since_last: bool,
+}
+
+/// An audit as scripts get it.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    #[serde(flatten)]
+    audit: Audit,
+    verdict: String,
+    since_last: bool,
+    seconds: f64,
+}
 
 pub(crate) async fn run(
     settings: &Settings,
     since_last: bool,
     format: Format,
 ) -> anyhow::Result<u8> {
-    let extent = if since_last {
+    let asked = Asked { since_last };
+    let progress = Progress::new();
+    let observe = |what: &str| progress.say("verify", what);
+    let answer = match way(settings).await? {
+        Way::Log(log) => {
+            let lake = wiring::open_lake(settings)?;
+            audit(log.as_ref(), &lake, asked, &observe).await
+        }
+        Way::Owner(owner) => {
+            observe("by the process that holds the log");
+            owner.post("verify", &asked).await
+        }
+    };
+    progress.clear();
+    let answer = answer?;
+    let audit = &answer.audit;
+    match format {
+        Format::Json => output::line(&serde_json::to_string(&answer)?)?,
+        Format::Csv => output::line(&output::rows(format, &HEADERS, &rows(audit))?)?,
+        Format::Table => {
+            output::line(&output::table(&HEADERS, &rows(audit)))?;
+            tell(audit, since_last)?;
+        }
+    }
+    Ok(if audit.is_clean() { 0 } else { exit::UNCLEAN })
+}
+
+/// Answers over HTTP. An audit ends with the process, or when whoever asked goes.
+pub(crate) fn question(log: &SharedLog, lake: &Lake, stop: &CancellationToken) -> Question {
+    let (log, lake, stop) = (SharedLog::clone(log), lake.clone(), stop.clone());
+    let question = Question::new(move |body| {
+        let (log, lake, stop) = (SharedLog::clone(&log), lake.clone(), stop.clone());
+        async move {
+            let asked: Option<Asked> = serde_json::from_value(body).map_err(|err| {
+                let step = "send nothing, or {\"since_last\": true}";
+                Refusal::failed(FixBy::Settings, &err.to_string(), step)
+            })?;
+            let asked = asked.unwrap_or_default();
+            let audited = stop.run_until_cancelled(audit(log.as_ref(), &lake, asked, &|_| {}));
+            let Some(audited) = audited.await else {
+                let step = "ask again once it runs again";
+                return Err(Refusal::failed(FixBy::Source, &"it is stopping", step));
+            };
+            let answer = audited.and_then(|it| Ok(serde_json::to_value(it)?));
+            answer.map_err(|err| Refusal::by(FixBy::Source, &format!("{err:#}")))
+        }
+    });
+    question.one_at_a_time()
+}
+
+async fn audit(
+    log: &dyn Log,
+    lake: &Lake,
+    asked: Asked,
+    observe: &(dyn Fn(&str) + Send + Sync),
+) -> anyhow::Result<Answer> {
+    let extent = if asked.since_last {
         Extent::SinceLast
     } else {
         Extent::Everything
     };
-    let log = wiring::open_log(settings).await?;
-    let lake = wiring::open_lake(settings)?;
-    let (started, progress) = (Instant::now(), Progress::new());
-    let observe = |what: &str| progress.say("verify", what);
-    let audit = landing::verify(log.as_ref(), &lake, extent, &observe).await?;
-    progress.clear();
-    match format {
-        Format::Json => {
-            let mut object = serde_json::to_value(&audit)?;
-            object["verdict"] = verdict(&audit).into();
-            object["since_last"] = since_last.into();
-            object["seconds"] = json!(started.elapsed().as_secs_f64());
-            output::line(&object.to_string())?;
-        }
-        Format::Csv => output::line(&output::rows(format, &HEADERS, &rows(&audit))?)?,
-        Format::Table => {
-            output::line(&output::table(&HEADERS, &rows(&audit)))?;
-            tell(&audit, since_last)?;
-        }
-    }
-    Ok(if audit.is_clean() { 0 } else { exit::UNCLEAN })
+    let started = Instant::now();
+    let audit = landing::verify(log, lake, extent, observe).await?;
+    Ok(Answer {
+        verdict: verdict(&audit).to_owned(),
+        since_last: asked.since_last,
+        seconds: started.elapsed().as_secs_f64(),
+        audit,
+    })
 }
 
 /// One word for scripts.

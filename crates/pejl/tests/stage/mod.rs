@@ -14,7 +14,8 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -22,6 +23,10 @@ use std::{
 
 use chrono::NaiveDate;
 use contract::PseudonymKey;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use simulator::{Municipalities, Settings, World};
 
 /// What must be the same whatever happened on the way.
@@ -40,10 +45,28 @@ pub struct Stage {
     environment: Vec<(String, String)>,
 }
 
-/// A `pejl up` and the address of its HTTP server; killed when it is dropped.
+/// A running `pejl` and the address of its HTTP server; killed when it is dropped.
 pub struct Up {
     child: Child,
     pub address: String,
+}
+
+impl Up {
+    /// The answer to a request, with its head.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Stops it as a service manager does.
+    pub fn stop(mut self) {
+        let process = Pid::from_raw(self.child.id().cast_signed());
+        signal::kill(process, Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 impl Drop for Up {
@@ -145,8 +168,13 @@ impl Stage {
 
     /// Starts `pejl up` and waits until it serves health.
     pub fn up(&self, environment: &[(&str, &str)]) -> Up {
+        self.role("up", environment)
+    }
+
+    /// The same of any long-running role.
+    pub fn role(&self, role: &str, environment: &[(&str, &str)]) -> Up {
         let mut child = self
-            .command(&["up"])
+            .command(&[role])
             .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
             .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
             .envs(environment.iter().copied())

@@ -8,6 +8,7 @@ use arrow::{
     datatypes::DataType,
 };
 use connector_api::{Batch, Connector, Entry, entry};
+use contract::Position;
 use serde_json::{Value, json};
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub type Row = (String, BTreeMap<String, Option<String>>);
 /// * Columns are nullable text, and every row says where it came from.
 /// * The last batch has a position; resuming from any position loses and repeats nothing.
 /// * Reading again from the last position yields nothing at all.
+/// * A person may give any of these positions, and not any text.
 pub async fn conforms<C: Connector>(settings: Value) {
     let entry = entry::<C>();
     rejects_unknown_settings(&entry, &settings);
@@ -40,6 +42,11 @@ pub async fn conforms<C: Connector>(settings: Value) {
         entry.name
     );
     resumes_after_every_position(&entry, &settings, &all).await;
+    assert!(
+        (entry.check_position)(&Position(json!("nowhere"))).is_err(),
+        "{}: accepts any position",
+        entry.name
+    );
 }
 
 /// Reads a source to its end, from a position a batch carried or from the start.
@@ -95,6 +102,7 @@ async fn resumes_after_every_position(entry: &Entry, settings: &Value, all: &[Ba
         .enumerate()
         .filter(|(_, batch)| batch.position.is_some())
     {
+        (entry.check_position)(batch.position.as_ref().unwrap()).unwrap();
         let rest = read_entry(entry, settings, Some(batch)).await;
         let (rest, expected) = (contents(&rest), contents(&all[i + 1..]));
         assert!(

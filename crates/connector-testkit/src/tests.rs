@@ -45,6 +45,12 @@ impl Connector for Count {
     const SUMMARY: &'static str = "Counts to four.";
     type Config = Strict;
 
+    fn check_position(Position(at): &Position) -> Result<()> {
+        at.as_i64()
+            .map(drop)
+            .ok_or_else(|| Error::Settings(at.to_string()))
+    }
+
     async fn open(config: Strict, from: Option<Position>) -> Result<Box<dyn Source>> {
         let flaw = config.flaw;
         let last = match from {
@@ -57,6 +63,19 @@ impl Connector for Count {
             last: last + skipped,
             flaw,
         }))
+    }
+}
+
+/// Counts, and takes everything for a number until it is opened.
+struct Trusting;
+
+impl Connector for Trusting {
+    const NAME: &'static str = "trusting";
+    const SUMMARY: &'static str = "Counts to four.";
+    type Config = Strict;
+
+    async fn open(config: Strict, from: Option<Position>) -> Result<Box<dyn Source>> {
+        Count::open(config, from).await
     }
 }
 
@@ -120,6 +139,12 @@ async fn a_faithful_connector_conforms() {
 #[should_panic(expected = "accepts unknown settings")]
 async fn unknown_settings_are_noticed() {
     conforms::<Careless>(json!({})).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "accepts any position")]
+async fn positions_that_are_not_checked_are_noticed() {
+    conforms::<Trusting>(json!({})).await;
 }
 
 #[tokio::test]

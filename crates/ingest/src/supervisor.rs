@@ -1,6 +1,10 @@
 //! The sources of one worker among many: each source is the task of whoever has its slot.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bus::{Group, Membership, slot_of};
 use tokio::{sync::watch, task::JoinHandle};
@@ -12,6 +16,9 @@ use crate::{
     order::{Report, orders, reports},
     task::Task,
 };
+
+/// How often tasks are looked at, should one have ended by itself: that is a bug of ours, and it is begun again.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Called whenever a source's report changes.
 pub type Observer = Arc<dyn Fn(&Report) + Send + Sync>;
@@ -97,13 +104,19 @@ impl Tasks<'_> {
             let wishes = Arc::clone(&self.wishes.borrow_and_update());
             let slot = |source: &str| slot_of(source, self.membership.count());
             let is_ours = |source: &String| mine.contains(&slot(source));
-            let running = self.running.keys();
-            let (kept, over): (Vec<String>, Vec<String>) = running
-                .cloned()
-                .partition(|it| is_ours(it) && wishes.pipelines.contains_key(it));
+            let mut kept = BTreeSet::new();
+            let mut over = Vec::new();
+            for (source, (_, task)) in &self.running {
+                let wanted = wishes.pipelines.contains_key(source);
+                if is_ours(source) && wanted && !task.is_finished() {
+                    kept.insert(source.clone());
+                } else {
+                    over.push(source.clone());
+                }
+            }
             let wanted = wishes.pipelines.keys();
             let new: Vec<String> = wanted
-                .filter(|it| is_ours(it) && !kept.contains(it))
+                .filter(|it| is_ours(it) && !kept.contains(*it))
                 .cloned()
                 .collect();
             self.end(over, &wishes).await;
@@ -116,6 +129,7 @@ impl Tasks<'_> {
                 }
                 Ok(()) = slots.changed() => {}
                 Ok(()) = self.wishes.changed() => {}
+                () = tokio::time::sleep(CHECK_EVERY) => {}
             }
         }
         for (source, (_, task)) in self.running.drain() {

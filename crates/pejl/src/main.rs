@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::SETTINGS);
         }
     };
+    std::panic::set_hook(Box::new(log_panic));
     let code = run(args, settings);
     if let Some(export) = export {
         export.end();
@@ -67,6 +68,13 @@ fn run(args: Args, settings: Settings) -> ExitCode {
             })
         }
     }
+}
+
+/// A panic may quote what it choked on, and stderr is a log.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let text = contract::scrub(panic.payload_as_str().unwrap_or("no text"));
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(%text, place, "a bug in Pejl: it panicked");
 }
 
 /// Whether starting again without a change to the settings would end the same.

@@ -1,6 +1,11 @@
 //! What a failure of ours does to its own source, and not to others.
 
-use ingest::State;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use ingest::{Observer, State};
 
 use crate::{numbers::Script, stage::Stage};
 
@@ -26,6 +31,26 @@ async fn a_source_whose_reading_panics_is_tried_again_and_its_neighbours_do_not_
     assert_eq!((well.failures, well.trouble), (0, None));
     stage
         .until("the neighbour is read on", || neighbour.served() == 10)
+        .await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_panics_outside_of_a_read_is_begun_again() {
+    let stage = Stage::new().await;
+    let (broken, whole) = (Script::named("broken", 5), Script::named("whole", 5));
+    let first = AtomicBool::new(true);
+    let observe: Observer = Arc::new(move |report| {
+        let is_first = report.source == "broken" && first.swap(false, Ordering::Relaxed);
+        assert!(!is_first, "a bug in whoever is told");
+    });
+    let pipelines = vec![stage.pipeline("broken"), stage.pipeline("whole")];
+    let shared = stage.shared_alone("one");
+    let worker = stage.worker_told("one", &shared, pipelines, observe);
+    stage
+        .until("both are read", || {
+            broken.served() == 5 && whole.served() == 5
+        })
         .await;
     worker.stop().await;
 }

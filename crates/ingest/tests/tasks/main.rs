@@ -96,6 +96,32 @@ async fn a_worker_whose_name_is_taken_ends_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_knows_whether_it_has_a_share_and_whether_the_log_answers() {
+    let stage = Stage::new().await;
+    Script::named("watched", 5);
+    let shared = stage.shared();
+    let worker = stage.worker("one", &shared, &["watched"]);
+    let standing = worker.standing.clone();
+    let member = || standing.borrow().member;
+    let why = || standing.borrow().unreachable.clone();
+    assert!(!member());
+    shared.give("watched", "one");
+    stage.until("it has a share", member).await;
+    assert_eq!(why(), None);
+    shared.mute(true);
+    stage
+        .until("it misses the log", || {
+            why().is_some_and(|it| it.contains("no broker answered"))
+        })
+        .await;
+    shared.mute(false);
+    stage.until("it hears the log", || why().is_none()).await;
+    shared.give("watched", "another");
+    stage.until("its share is another's", || !member()).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_moves_with_its_slot_and_goes_on_where_it_was() {
     let stage = Stage::new().await;
     let script = Script::named("moving", 5);

@@ -14,7 +14,7 @@ use bus::{
 };
 use connector_api::BoxFuture;
 use contract::Position;
-use ingest::{Control, Ingest, Pipelines, ReadPipelines, ReadReport, Report};
+use ingest::{Control, Ingest, Observer, Pipelines, ReadPipelines, ReadReport, Report, Standing};
 use spec::{Mistake, Pipeline, parse_pipeline};
 use tokio::{
     sync::{Notify, watch},
@@ -128,13 +128,28 @@ impl Stage {
         shared: &Shared,
         pipelines: Vec<Pipeline>,
     ) -> Worker {
+        self.worker_told(name, shared, pipelines, Arc::new(|_| {}))
+    }
+
+    /// A worker that tells `observe` of every report.
+    pub(crate) fn worker_told(
+        &self,
+        name: &str,
+        shared: &Shared,
+        pipelines: Vec<Pipeline>,
+        observe: Observer,
+    ) -> Worker {
         let stop = CancellationToken::new();
         let ingest = self.ingest_over(shared.clone());
+        let standing = ingest.standing();
         pipelines.into_iter().for_each(|it| self.write(it));
         let (member, read, until) = (name.to_owned(), self.read_files(), stop.clone());
-        let work =
-            tokio::spawn(async move { ingest.run(&member, read, until, Arc::new(|_| {})).await });
-        Worker { stop, work }
+        let work = tokio::spawn(async move { ingest.run(&member, read, until, observe).await });
+        Worker {
+            standing,
+            stop,
+            work,
+        }
     }
 
     pub(crate) fn control(&self) -> Control {
@@ -214,6 +229,8 @@ impl Stage {
 }
 
 pub(crate) struct Worker {
+    /// How it stands with its group and the log.
+    pub(crate) standing: watch::Receiver<Standing>,
     stop: CancellationToken,
     work: JoinHandle<ingest::Result<()>>,
 }
@@ -245,6 +262,8 @@ pub(crate) struct Shared {
 struct Group {
     members: HashMap<String, watch::Sender<BTreeSet<u32>>>,
     refused: BTreeSet<String>,
+    /// Whether the log does not answer when asked what is on a board.
+    mute: bool,
     replaced: BTreeSet<String>,
     /// Told when somebody is replaced.
     lost: Arc<Notify>,
@@ -288,6 +307,11 @@ impl Shared {
     /// From now on the group knows nothing of this member, which has not noticed.
     pub(crate) fn refuse(&self, member: &str) {
         self.group.lock().unwrap().refused.insert(member.to_owned());
+    }
+
+    /// From now on the log does not say what is on a board, or does again.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.group.lock().unwrap().mute = mute;
     }
 
     /// Another process has joined under this member's name.
@@ -359,6 +383,9 @@ impl Log for Shared {
     }
 
     async fn board(&self, board: Board) -> Result<BTreeMap<String, String>> {
+        if self.group.lock().unwrap().mute {
+            return Err(Error::Unavailable("no broker answered".to_owned()));
+        }
         self.log.board(board).await
     }
 

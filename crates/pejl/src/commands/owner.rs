@@ -182,7 +182,9 @@ impl Owner {
         let said: Option<Value> = serde_json::from_str(body).ok();
         let text = |key| Some(said.as_ref()?.get(key)?.as_str()?.to_owned());
         match (text("error"), text("step")) {
-            (Some(error), Some(step)) => anyhow!("{error}\n  what to do: {step}").context(err),
+            (Some(error), Some(step)) => {
+                anyhow!(err).context(format!("{error}\n  what to do: {step}"))
+            }
             _ => anyhow!(err),
         }
     }

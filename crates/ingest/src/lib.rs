@@ -214,6 +214,9 @@ impl Ingest {
         metric::SOURCE_SUCCESS.set(source, chrono::Utc::now().timestamp() as f64);
         Span::current().record("rows", report.rows);
         Span::current().record("transactions", report.transactions);
+        if report.transactions == 0 && report.rows == 0 {
+            telemetry::idle(&Span::current());
+        }
         tracing::info!(
             source = report.source,
             rows = report.rows,

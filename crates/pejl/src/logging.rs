@@ -47,7 +47,9 @@ fn lines(args: &Args) -> Box<dyn Layer<Registry> + Send + Sync> {
     };
     let lines = fmt::layer().with_writer(std::io::stderr);
     if json {
-        lines.json().flatten_event(true).with_filter(filter).boxed()
+        // The innermost span is the last in the list of all.
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        lines.with_filter(filter).boxed()
     } else {
         lines.with_filter(filter).boxed()
     }

@@ -21,7 +21,7 @@ use std::{
 use bus::{EmbeddedLog, Log, Record};
 use stage::{Stage, wait_for};
 use telemetry::{Kind, metric::ALL};
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -56,7 +56,7 @@ fn everything_listed_is_measured_and_nothing_else() {
     wait_for("a publication", PATIENCE, || {
         up.scrape().sum("pejl_publication_number") >= 1.0
     });
-    runtime.block_on(ask(&up));
+    let session = runtime.block_on(ask(&up));
     let missing = || -> Vec<&str> {
         let found = up.scrape();
         let names = ALL.iter().map(|it| it.name);
@@ -142,6 +142,11 @@ fn everything_listed_is_measured_and_nothing_else() {
     assert!(found.sum("pejl_log_bytes") > 4096.0);
     assert!(found.sum("pejl_log_transactions_total") >= 1.0);
     assert_eq!(found.sum("pejl_build_info"), 1.0);
+
+    drop(session);
+    wait_for("the session to end", PATIENCE, || {
+        up.scrape().sum("pejl_sql_connections") == 0.0
+    });
 }
 
 /// A record that is no unit, on the topic of units.
@@ -160,7 +165,7 @@ async fn put_garbage(stage: &Stage) {
 }
 
 /// Three statements, one of them wrong, on a session that stays open; and a wrong password.
-async fn ask(up: &Up) {
+async fn ask(up: &Up) -> Client {
     let connect = async |password: &str| {
         let mut config = tokio_postgres::Config::new();
         let address: std::net::SocketAddr = up.sql.parse().unwrap();
@@ -179,7 +184,7 @@ async fn ask(up: &Up) {
             .is_err()
     );
     assert!(connect("a guess").await.is_err());
-    std::mem::forget(client);
+    client
 }
 
 struct Up {

@@ -13,7 +13,10 @@ use opentelemetry_sdk::{
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::{metric, trace::SPANS};
+use crate::{
+    metric,
+    trace::{IDLE, SPANS},
+};
 
 /// How long the collector may take to answer. Meanwhile spans queue up, and what does not fit the queue is dropped.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -124,7 +127,11 @@ impl fmt::Debug for Counted {
 }
 
 impl SpanExporter for Counted {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        batch.retain(|span| !span.attributes.iter().any(|it| it.key.as_str() == IDLE));
+        if batch.is_empty() {
+            return Ok(());
+        }
         let spans = batch.len() as u64;
         let exported = self.0.export(batch).await;
         if let Err(err) = &exported {

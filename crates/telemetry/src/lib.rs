@@ -12,4 +12,4 @@ mod trace;
 pub use export::{Export, ExportError, ExportSettings};
 pub use kind::{Counter, Gauge, Histogram, Kind, Metric, Unit};
 pub use reference::reference;
-pub use trace::{SPANS, Traceparent, failed, trace_id_in};
+pub use trace::{SPANS, Traceparent, failed, idle, trace_id_in};

@@ -100,6 +100,14 @@ pub fn trace_id_in(header: &str) -> &str {
     }
 }
 
+/// The attribute of spans that are not exported.
+pub(crate) const IDLE: &str = "pejl.idle";
+
+/// Marks `span` as one that found nothing to do. It is not exported: there is one every few seconds.
+pub fn idle(span: &Span) {
+    span.set_attribute(IDLE, true);
+}
+
 /// Marks `span` as failed; `why` is a class of errors, never their text.
 pub fn failed(span: &Span, why: impl fmt::Display) {
     span.set_status(Status::error(why.to_string()));

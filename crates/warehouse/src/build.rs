@@ -72,25 +72,7 @@ impl Builder<'_> {
     async fn once(&self, computed: &mut Computed) -> Result<Option<BuildReport>> {
         let previous = publication::current(self.lake, None).await?;
         let inputs = self.inputs().await?;
-        let span = self.span(previous.as_ref(), &inputs);
-        let built = self.build(previous, inputs, computed);
-        built.instrument(span).await
-    }
-
-    /// The span of a build. One that will find nothing to do has none: there is one every few seconds.
-    fn span(&self, previous: Option<&Publication>, inputs: &BTreeMap<String, Head>) -> Span {
-        let mut nodes = self.catalog.nodes().iter();
-        let is_served = previous.is_some_and(|it| {
-            it.inputs.len() == inputs.len()
-                && inputs
-                    .iter()
-                    .all(|(table, head)| it.has_rows_of(table, *head))
-                && nodes.all(|(table, node)| it.models.get(table) == Some(&node.fingerprint()))
-        });
-        if is_served {
-            return Span::none();
-        }
-        tracing::info_span!(
+        let span = tracing::info_span!(
             target: SPANS,
             parent: None,
             "build",
@@ -98,7 +80,9 @@ impl Builder<'_> {
             built = Empty,
             kept = Empty,
             failures = Empty,
-        )
+        );
+        let built = self.build(previous, inputs, computed);
+        built.instrument(span).await
     }
 
     /// Has the span of the build point to the commits that brought landed tables their newest rows. One that cannot be found is
@@ -211,6 +195,9 @@ impl Builder<'_> {
         Span::current().record("built", report.built.len());
         Span::current().record("kept", report.kept);
         Span::current().record("failures", report.failures().len());
+        if !is_new && report.published.is_none() {
+            telemetry::idle(&Span::current());
+        }
         if is_new {
             let run = Run {
                 run_id,

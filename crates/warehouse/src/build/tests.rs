@@ -535,7 +535,7 @@ async fn tables_are_listed_with_their_columns_and_what_they_hold() {
     let landed = "select count(*) from information_schema.tables where table_schema = 'raw'";
     assert_eq!(
         ask(&warehouse, landed).await,
-        (contract::entities().len() + 1).to_string()
+        (contract::entities().len() + 2).to_string()
     );
     let doc = "select doc from ops.column_doc where table_name = 'names' and column_name = 'units'";
     assert_eq!(ask(&warehouse, doc).await, "How many.");

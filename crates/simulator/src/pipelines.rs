@@ -23,7 +23,7 @@ const FROM_CASE_SYSTEM: [&str; 18] = [
     "case_review",
     "audit_remark",
     "benchmark",
-    // A long table of Statistics Denmark has one status a row, and a mapping makes one row of one;
+    // A long table of Statistics Denmark has one status a row, and takes the `pivot` of `statbank`; here
     // the case system passes the figures on with both in a row.
     "labour_force",
 ];

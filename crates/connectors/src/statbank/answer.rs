@@ -8,7 +8,11 @@ use encoding_rs::UTF_8;
 use fetch::Reply;
 use serde_json::Value;
 
-use super::table::TableInfo;
+use super::{
+    pivot::{Cell, Pivot},
+    selection::Selected,
+    table::TableInfo,
+};
 use crate::{delimited::Rows, failure::failure, records::text, rows::TextRows};
 
 /// Which answer it is.
@@ -16,6 +20,8 @@ pub(super) struct Answer<'a> {
     pub(super) table: &'a TableInfo,
     /// Counted from 1.
     pub(super) part: usize,
+    /// The variable whose values share a row.
+    pub(super) side_by_side: Option<&'a Selected>,
 }
 
 impl Answer<'_> {
@@ -34,7 +40,8 @@ impl Answer<'_> {
         if variables.pop().is_none_or(|last| last != "INDHOLD") || variables.is_empty() {
             return Err(unreadable("the last column is not INDHOLD"));
         }
-        let mut output = Output::new(self, &variables);
+        let mut output = Output::new(self, &variables)
+            .map_err(|what| unreadable(&format!("it has no {what}")))?;
         let mut number = 0;
         while let Some(row) = rows.next().map_err(interrupted)? {
             number += 1;
@@ -73,7 +80,7 @@ impl Answer<'_> {
         }
         let shown: Vec<&Dimension> = dimensions.iter().filter(|it| it.is_shown()).collect();
         let names: Vec<String> = shown.iter().map(|it| it.id.to_uppercase()).collect();
-        let mut output = Output::new(self, &names);
+        let mut output = Output::new(self, &names).map_err(|what| unreadable(&what))?;
         for row in 0..rows {
             let number = at(value, row).and_then(text);
             let found = number.or_else(|| at(&data["status"], row).and_then(text));
@@ -168,19 +175,27 @@ struct Output {
     table: String,
     updated: String,
     part: usize,
+    pivot: Option<Pivot>,
     rows: TextRows,
     full: Vec<Batch>,
 }
 
 impl Output {
-    fn new(answer: &Answer<'_>, variables: &[String]) -> Self {
-        let added = ["INDHOLD", "MARKER", "TABLE_ID", "UPDATED"];
-        let names: Vec<String> = variables
-            .iter()
-            .cloned()
-            .chain(added.map(str::to_owned))
-            .collect();
-        Self {
+    fn new(answer: &Answer<'_>, variables: &[String]) -> Result<Self, String> {
+        let mut names = variables.to_vec();
+        let mut pivot = None;
+        if let Some(variable) = answer.side_by_side {
+            let place = names.iter().position(|it| *it == variable.code);
+            let place = place.ok_or_else(|| format!("variable {}", variable.code))?;
+            names.remove(place);
+            pivot = Some(Pivot::new(place, variable.values.clone()));
+        }
+        match &pivot {
+            Some(pivot) => names.extend(pivot.columns()),
+            None => names.extend(["INDHOLD", "MARKER"].map(str::to_owned)),
+        }
+        names.extend(["TABLE_ID", "UPDATED"].map(str::to_owned));
+        Ok(Self {
             rows: TextRows::new(&names),
             names,
             table: answer.table.id.clone(),
@@ -189,8 +204,9 @@ impl Output {
                 .updated()
                 .to_rfc3339_opts(SecondsFormat::Secs, true),
             part: answer.part,
+            pivot,
             full: Vec::new(),
-        }
+        })
     }
 
     fn push<'a>(
@@ -200,23 +216,36 @@ impl Output {
         found: &str,
         raw: impl Fn() -> String,
     ) -> Result<()> {
-        let (value, marker) = match number_or_marker(found) {
-            Ok(Some(number)) => (Some(number), None),
-            Ok(None) => (None, Some(found.trim()).filter(|it| !it.is_empty())),
+        let cell = match number_or_marker(found) {
+            Ok(Some(number)) => Cell {
+                value: Some(number),
+                marker: None,
+            },
+            Ok(None) => Cell {
+                value: None,
+                marker: Some(found.trim().to_owned()).filter(|it| !it.is_empty()),
+            },
             Err(reason) => return self.reject(number, raw(), reason),
         };
-        let added = [
-            value.as_deref(),
-            marker,
-            Some(self.table.as_str()),
-            Some(self.updated.as_str()),
-        ];
-        self.rows.push(
-            origin(self.part, number),
-            codes
-                .map(|code| -> Option<&str> { Some(code) })
-                .chain(added),
-        );
+        let codes: Vec<&str> = codes.collect();
+        match &mut self.pivot {
+            None => self.write(number, &codes, &[cell]),
+            Some(pivot) => match pivot.add(number, &codes, cell) {
+                Ok(()) => Ok(()),
+                Err(reason) => self.reject(number, raw(), reason),
+            },
+        }
+    }
+
+    /// Writes a row: codes, then a number and a marker for each cell, then what every row has.
+    fn write(&mut self, number: usize, codes: &[&str], cells: &[Cell]) -> Result<()> {
+        let cells = cells
+            .iter()
+            .flat_map(|it| [it.value.as_deref(), it.marker.as_deref()]);
+        let added = [Some(self.table.as_str()), Some(self.updated.as_str())];
+        let codes = codes.iter().map(|it| Some(*it));
+        self.rows
+            .push(origin(self.part, number), codes.chain(cells).chain(added));
         self.make_room()
     }
 
@@ -240,6 +269,17 @@ impl Output {
 
     /// At least one batch, so that there is one to carry the position.
     fn finish(mut self) -> Result<Vec<Batch>> {
+        if let Some(pivot) = self.pivot.take() {
+            for row in pivot.into_rows() {
+                let codes: Vec<&str> = row.rest.iter().map(String::as_str).collect();
+                let cells: Vec<Cell> = row
+                    .cells
+                    .into_iter()
+                    .map(Option::unwrap_or_default)
+                    .collect();
+                self.write(row.number, &codes, &cells)?;
+            }
+        }
         self.full.push(self.rows.finish()?);
         Ok(self.full)
     }

@@ -30,6 +30,8 @@ pub(super) struct Bank {
 struct Reading {
     table: TableInfo,
     parts: Vec<Vec<Selected>>,
+    /// The variable whose values share a row.
+    side_by_side: Option<Selected>,
     done: usize,
     /// The last day of the latest period so far.
     through: Option<NaiveDate>,
@@ -66,24 +68,46 @@ impl Bank {
 
     /// Whether there is anything new to read.
     async fn look(&mut self) -> Result<bool> {
-        let Wanted::Table { id, variables } = &self.config.wanted else {
+        let Wanted::Table {
+            id,
+            variables,
+            pivot,
+        } = &self.config.wanted
+        else {
             return self.read_catalogue().await;
         };
         let table = self.table_info(id).await?;
         let selected = select(&table, variables)?;
+        let asked = match pivot {
+            None => json!([selected, self.config.lang]),
+            Some(pivot) => json!([selected, self.config.lang, pivot]),
+        };
         let position = Stored::Table {
             updated: table.updated(),
-            asked: digest(&json!([selected, self.config.lang]).to_string()),
+            asked: digest(&asked.to_string()),
         };
         if self.stored.as_ref() == Some(&position) {
             return Ok(false);
         }
+        let side_by_side = selected
+            .iter()
+            .find(|it| Some(&it.code) == pivot.as_ref())
+            .cloned();
+        if let Some(variable) = side_by_side.as_ref().filter(|it| !it.is_known()) {
+            return Err(Error::Settings(format!(
+                "`pivot` needs codes or patterns of {}, not rules such as {}",
+                variable.code,
+                variable.values.join(", ")
+            )));
+        }
         let columns = table.columns_of(&selected) as u64 + 1;
-        let parts = parts(selected, (self.config.max_cells / columns).max(1));
+        let limit = (self.config.max_cells / columns).max(1);
+        let parts = parts(selected, limit, pivot.as_deref());
         tracing::info!(table = table.id, parts = parts.len(), "table is read");
         self.reading = Some(Reading {
             table,
             parts,
+            side_by_side,
             done: 0,
             through: None,
             position,
@@ -108,6 +132,7 @@ impl Bank {
         let answer = Answer {
             table: &reading.table,
             part: reading.done,
+            side_by_side: reading.side_by_side.as_ref(),
         };
         let mut batches = match self.config.format {
             Format::Csv => answer.csv(reply.into_bytes())?,

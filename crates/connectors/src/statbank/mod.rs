@@ -16,6 +16,7 @@ use bank::Bank;
 
 mod answer;
 mod bank;
+mod pivot;
 mod selection;
 mod table;
 #[cfg(test)]
@@ -53,6 +54,10 @@ pub(crate) struct Settings {
     /// What to take of each variable. A variable left out is summed over; the time is then the latest.
     #[serde(default)]
     variables: Vec<Selection>,
+    /// A variable of `variables` whose values come side by side: one row for each combination of the others, with
+    /// `INDHOLD_<code>` and `MARKER_<code>` for each value in place of `INDHOLD` and `MARKER`. Its values are then codes or patterns.
+    #[serde(default)]
+    pivot: Option<String>,
     /// What the answer is asked for as.
     #[serde(default)]
     format: Format,
@@ -122,6 +127,8 @@ enum Wanted {
     Table {
         id: String,
         variables: Vec<Selection>,
+        /// In upper case, and one of `variables`.
+        pivot: Option<String>,
     },
 }
 
@@ -175,11 +182,21 @@ impl TryFrom<Settings> for Config {
     type Error = String;
 
     fn try_from(settings: Settings) -> Result<Self, String> {
+        let pivot = settings.pivot.map(|it| it.to_uppercase());
+        let is_pivot = |it: &Selection| Some(it.code.to_uppercase()) == pivot;
+        if let Some(code) = &pivot
+            && !settings.variables.iter().any(is_pivot)
+        {
+            return Err(format!(
+                "`pivot` is {code}, which is not in `variables`; say there which values of it come side by side"
+            ));
+        }
         let wanted = match (settings.table, settings.catalogue) {
             (None, true) if settings.variables.is_empty() => Wanted::Catalogue,
             (Some(id), false) => Wanted::Table {
                 id,
                 variables: settings.variables,
+                pivot,
             },
             _ => {
                 return Err(

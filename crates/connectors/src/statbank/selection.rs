@@ -26,7 +26,12 @@ impl Selected {
     }
 
     fn can_split(&self) -> bool {
-        self.at_most.is_none() && self.values.len() > 1
+        self.is_known() && self.values.len() > 1
+    }
+
+    /// Whether `values` are codes, and no rules that only the other side can work out.
+    pub(super) fn is_known(&self) -> bool {
+        self.at_most.is_none()
     }
 }
 
@@ -118,14 +123,18 @@ fn is_rule(value: &str) -> bool {
 }
 
 /// Cuts a selection into parts of at most `limit` rows, along the longest variables. Together the
-/// parts ask for every combination once. What only the other side can work out is never cut.
-pub(super) fn parts(selected: Vec<Selected>, limit: u64) -> Vec<Vec<Selected>> {
+/// parts ask for every combination once. What only the other side can work out is never cut, nor is the variable `whole`.
+pub(super) fn parts(
+    selected: Vec<Selected>,
+    limit: u64,
+    whole: Option<&str>,
+) -> Vec<Vec<Selected>> {
     let rows = selected
         .iter()
         .map(Selected::rows)
         .fold(1, u64::saturating_mul);
     let longest = (0..selected.len())
-        .filter(|i| selected[*i].can_split())
+        .filter(|i| selected[*i].can_split() && whole != Some(selected[*i].code.as_str()))
         .max_by_key(|i| selected[*i].rows());
     let Some(longest) = longest.filter(|_| rows > limit) else {
         return vec![selected];
@@ -142,7 +151,7 @@ pub(super) fn parts(selected: Vec<Selected>, limit: u64) -> Vec<Vec<Selected>> {
     };
     values
         .chunks(fit)
-        .flat_map(|values| parts(cut(values), limit))
+        .flat_map(|values| parts(cut(values), limit, whole))
         .collect()
 }
 
@@ -237,8 +246,8 @@ mod tests {
             values: vec!["(1)".into()],
             at_most: Some(100),
         };
-        assert_eq!(parts(vec![rule.clone()], 10), [vec![rule]]);
-        assert_eq!(parts(Vec::new(), 1), [Vec::new()]);
+        assert_eq!(parts(vec![rule.clone()], 10, None), [vec![rule]]);
+        assert_eq!(parts(Vec::new(), 1, None), [Vec::new()]);
     }
 
     proptest! {
@@ -257,7 +266,7 @@ mod tests {
                 })
                 .collect();
             let mut asked = BTreeSet::new();
-            for part in parts(selected, limit) {
+            for part in parts(selected, limit, None) {
                 prop_assert!(part.iter().map(Selected::rows).product::<u64>() <= limit);
                 let combinations = part.iter().fold(vec![String::new()], |before, variable| {
                     let extended = |prefix: &String| variable.values.iter().map(move |it| format!("{it}/")).map({

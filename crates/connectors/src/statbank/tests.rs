@@ -403,3 +403,92 @@ async fn a_table_is_complete_through_its_latest_period_that_is_over() {
         Some("2023-12-31")
     );
 }
+
+/// Two kinds of decision of the recorded table side by side, as employed and unemployed are wanted of a labour force.
+#[tokio::test]
+async fn the_values_of_a_variable_come_side_by_side() {
+    let (base, _) = bank(TABLE_INFO.to_vec(), any_data).await;
+    let mut settings = straf42(&base);
+    settings["variables"] = json!([
+        {"code": "HERKOMST1", "values": ["00"]},
+        {"code": "afgørelse", "values": ["*"]},
+        {"code": "Tid", "values": ["202*"]},
+    ]);
+    let long = rows(&read::<StatBank>(&settings, None).await);
+    settings["pivot"] = json!("Afgørelse");
+    conforms::<StatBank>(settings.clone()).await;
+    let wide = rows(&read::<StatBank>(&settings, None).await);
+    let numbers = |columns: &std::collections::BTreeMap<String, Option<String>>| {
+        let numbers = columns.iter().filter(|it| it.0.starts_with("INDHOLD"));
+        numbers.filter(|it| it.1.is_some()).count()
+    };
+    let times: std::collections::BTreeSet<_> = wide.iter().map(|it| it.1["TID"].clone()).collect();
+    assert_eq!(times.len(), wide.len(), "one row a year");
+    assert_eq!(
+        wide.iter().map(|it| numbers(&it.1)).sum::<usize>(),
+        long.len()
+    );
+    assert!(
+        wide.iter()
+            .all(|it| !it.1.contains_key("AFGØRELSE") && !it.1.contains_key("INDHOLD"))
+    );
+
+    // However small the parts, what shares a row is asked for at once.
+    settings["max_cells"] = json!(4);
+    let parts = rows(&read::<StatBank>(&settings, None).await);
+    let columns =
+        |rows: &[connector_testkit::Row]| rows.iter().map(|it| it.1.clone()).collect::<Vec<_>>();
+    assert_eq!(columns(&parts), columns(&wide));
+}
+
+#[tokio::test]
+async fn a_pivot_keeps_markers_and_rejects_what_was_not_asked_for() {
+    let data = "\u{feff}HERKOMST1;TID;INDHOLD\r\n00;2022;7\r\n05;2023;..\r\n00;2023;1,5\r\n81;2023;2\r\n00;2023;9\r\n";
+    let (base, _) = bank(TABLE_INFO.to_vec(), |_| {
+        recorded("text/csv", data.as_bytes())
+    })
+    .await;
+    let mut settings = straf42(&base);
+    settings["variables"] = json!([{"code": "HERKOMST1", "values": ["00", "80"]}, {"code": "Tid", "values": ["2022", "2023"]}]);
+    settings["pivot"] = json!("HERKOMST1");
+    let all = read::<StatBank>(&settings, None).await;
+    let found: Vec<Vec<Option<String>>> = rows(&all)
+        .into_iter()
+        .map(|(_, columns)| {
+            ["TID", "INDHOLD_00", "MARKER_00", "INDHOLD_80", "MARKER_80"]
+                .map(|it| columns[it].clone())
+                .to_vec()
+        })
+        .collect();
+    let text = |it: &str| Some(it.to_owned());
+    assert_eq!(
+        found,
+        [
+            vec![text("2022"), text("7"), None, None, None],
+            vec![text("2023"), text("1.5"), None, None, text("..")],
+        ]
+    );
+    let reasons: Vec<&str> = all[0].rejects.iter().map(|it| it.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "`81` is none of the values asked for: 00, 80",
+            "`00` is there twice for 00; 2023"
+        ]
+    );
+
+    settings["variables"][0]["values"] = json!(["(1)"]);
+    let err = error(settings.clone()).await.to_string();
+    assert!(
+        err.contains("`pivot` needs codes or patterns of HERKOMST1"),
+        "{err}"
+    );
+    settings["pivot"] = json!("KØN");
+    let check = entry::<StatBank>().check;
+    assert!(
+        check(&settings)
+            .unwrap_err()
+            .to_string()
+            .contains("`pivot` is KØN, which is not in `variables`")
+    );
+}

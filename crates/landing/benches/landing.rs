@@ -104,7 +104,7 @@ fn race(count: usize) {
         let landed = run("land", &whole, &folders[0], count);
         print(&format!("landing from {name}"), &landed, &bare);
         let landed = run("land", &quarter, &folders[1], count / 4);
-        print(&format!("landing a quarter of it"), &landed, &bare);
+        print("landing a quarter of it", &landed, &bare);
         let folder = TempDir::new().unwrap();
         let log = broker.as_ref().filter(|_| is_kafka);
         let log = log.map_or(String::new(), |it| of(it, "l"));

@@ -145,7 +145,7 @@ async fn putting_files_together_hides_nothing_that_came_since() {
     let stage = audited().await;
     land(&stage, 200, 2).await;
     land(&stage, 300, 2).await;
-    let tidy = async |stage: &Stage| stage.lake().tidy("raw.unit", KEEP, &[]).await.unwrap();
+    let tidy = async |stage: &Stage| stage.tidy("raw.unit", KEEP).await;
     assert_eq!(tidy(&stage).await.merged, 4);
     let audit = since(&stage).await;
     assert!(audit.is_clean(), "{audit:?}");
@@ -180,11 +180,7 @@ async fn a_table_whose_history_is_gone_is_read_as_a_whole() {
     // Files that came since were put together, and removed.
     let stage = audited().await;
     land(&stage, 200, 2).await;
-    stage
-        .lake()
-        .tidy("raw.unit", Duration::ZERO, &[])
-        .await
-        .unwrap();
+    stage.tidy("raw.unit", Duration::ZERO).await;
     let audit = since(&stage).await;
     assert!(audit.is_clean() && audit.marked, "{audit:?}");
     let reason = table(&audit).reason.clone().unwrap();
@@ -280,7 +276,7 @@ proptest! {
                     Step::Tidy => {
                         for table in ["raw.unit", "raw.quarantine"] {
                             if stage.lake().version(table).await.unwrap().is_some() {
-                                stage.lake().tidy(table, KEEP, &[]).await.unwrap();
+                                stage.tidy(table, KEEP).await;
                             }
                         }
                     }

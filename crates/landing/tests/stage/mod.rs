@@ -115,6 +115,13 @@ impl Stage {
         seen.iter().filter(|landed| wanted(&landed.what)).count()
     }
 
+    /// Puts small files of a table together and removes what no version of the last `keep` needs.
+    pub(crate) async fn tidy(&self, table: &str, keep: Duration) {
+        let lake = self.lake();
+        lake.merge(table, lake::FILE_BYTES).await.unwrap();
+        lake.clean(table, keep, &[]).await.unwrap();
+    }
+
     /// Waits for a condition, for at most a minute.
     pub(crate) async fn until(&self, mut condition: impl AsyncFnMut() -> bool) {
         let deadline = std::time::Instant::now() + Duration::from_secs(60);

@@ -8,6 +8,7 @@ use lake::Lake;
 use landing::{Audit, Extent, PartitionAudit};
 use serde::{Deserialize, Serialize};
 use serve_http::{Question, Refusal};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -79,8 +80,16 @@ pub(crate) fn question(log: &SharedLog, lake: &Lake, stop: &CancellationToken) -
                 Refusal::failed(FixBy::Settings, &err.to_string(), step)
             })?;
             let asked = asked.unwrap_or_default();
-            let audited = stop.run_until_cancelled(audit(log.as_ref(), &lake, asked, &|_| {}));
-            let Some(audited) = audited.await else {
+            let stop = stop.child_token();
+            let _goes = stop.clone().drop_guard();
+            // It is mostly computing, which has no place among what others wait for.
+            let work = tokio::task::spawn_blocking(move || {
+                let audit = audit(log.as_ref(), &lake, asked, &|_| {});
+                Handle::current().block_on(stop.run_until_cancelled(audit))
+            });
+            let audited = work.await;
+            let audited = audited.map_err(|err| Refusal::by(FixBy::Us, &err.to_string()))?;
+            let Some(audited) = audited else {
                 let step = "ask again once it runs again";
                 return Err(Refusal::failed(FixBy::Source, &"it is stopping", step));
             };

@@ -115,11 +115,12 @@ impl Stage {
         seen.iter().filter(|landed| wanted(&landed.what)).count()
     }
 
-    /// Puts small files of a table together and removes what no version of the last `keep` needs.
-    pub(crate) async fn tidy(&self, table: &str, keep: Duration) {
+    /// Puts small files of a table together, tells how many, and removes what no version of the last `keep` needs.
+    pub(crate) async fn tidy(&self, table: &str, keep: Duration) -> u64 {
         let lake = self.lake();
-        lake.merge(table, lake::FILE_BYTES).await.unwrap();
+        let merged = lake.merge(table, lake::FILE_BYTES).await.unwrap();
         lake.clean(table, keep, &[]).await.unwrap();
+        merged
     }
 
     /// Waits for a condition, for at most a minute.

@@ -40,14 +40,6 @@ const PARTITIONS: i32 = 4;
 /// Records in one transaction.
 const TRANSACTION: usize = 100_000;
 
-/// The settings of `pejl land` unless told otherwise.
-fn settings() -> LandingSettings {
-    LandingSettings {
-        flush_seconds: 1.0,
-        ..LandingSettings::default()
-    }
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -256,7 +248,7 @@ async fn read(log: &SharedLog, count: usize) -> f64 {
 
 async fn land(log: &SharedLog, folder: &str, count: usize) -> f64 {
     let lake = lake(folder);
-    let lander = Lander::new(Arc::clone(log), lake.clone(), settings());
+    let lander = Lander::new(Arc::clone(log), lake.clone(), LandingSettings::default());
     let started = Instant::now();
     let landed = lander.catch_up(&|_| {}).await.unwrap();
     let seconds = started.elapsed().as_secs_f64();
@@ -274,7 +266,7 @@ fn lake(folder: &str) -> Lake {
 async fn latency(log: &SharedLog, folder: &str, count: usize) -> (f64, String) {
     log.ensure_topic(TOPIC, PARTITIONS).await.unwrap();
     let lake = lake(folder);
-    let lander = Lander::new(Arc::clone(log), lake.clone(), settings());
+    let lander = Lander::new(Arc::clone(log), lake.clone(), LandingSettings::default());
     let stop = CancellationToken::new();
     let (tell, mut commits) = tokio::sync::mpsc::unbounded_channel();
     let landing = {

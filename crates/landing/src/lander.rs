@@ -1,11 +1,6 @@
 //! All topics: found, landed side by side, and tried again when one fails.
 
-use std::{
-    collections::BTreeSet,
-    pin::pin,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use bus::{Group, SharedLog, Topic};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -176,7 +171,8 @@ impl Lander {
             log: Arc::clone(&self.log),
             lake: self.lake.clone(),
             settings: Arc::clone(&self.settings),
-            held: Arc::new(AtomicUsize::new(0)),
+            held: Arc::default(),
+            committing: Arc::default(),
             backlog: Backlog::default(),
             tell,
             standing: self.standing.clone(),

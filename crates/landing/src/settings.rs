@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct LandingSettings {
     /// A topic is committed at this many rows.
     pub flush_rows: usize,
-    /// Topics are committed when all of them together hold this many bytes.
+    /// Topics are committed when all of them together hold this many bytes; while that is done they may hold as many again.
     pub flush_bytes: usize,
     /// A record is committed at the latest this many seconds after it was read.
     pub flush_seconds: f64,
@@ -22,9 +22,9 @@ pub struct LandingSettings {
 impl Default for LandingSettings {
     fn default() -> Self {
         Self {
-            flush_rows: 250_000,
-            flush_bytes: 192 << 20,
-            flush_seconds: 5.0,
+            flush_rows: 200_000,
+            flush_bytes: 64 << 20,
+            flush_seconds: 1.0,
             poll_records: 8192,
             discover_every: Duration::from_secs(10),
             retention: None,

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<LandingSettings>,
     /// Bytes held back by all topics.
     pub(crate) held: Arc<AtomicUsize>,
+    /// Bytes that are being committed, of all topics.
+    pub(crate) committing: Arc<AtomicUsize>,
     pub(crate) backlog: Backlog,
     pub(crate) tell: UnboundedSender<LandedTopic>,
     pub(crate) standing: Noted,
@@ -285,12 +287,14 @@ impl TopicLander {
         }
         self.oldest_committing.clone_from(&self.held.oldest);
         let nothing = Held::counting(&self.shared.held);
+        let mut held = std::mem::replace(&mut self.held, nothing);
+        held.bytes.count_towards(&self.shared.committing);
         let sealed = Sealed {
             shared: self.shared.clone(),
             topic: self.topic.clone(),
             table: self.table.clone(),
             schema: Arc::clone(reader.schema()),
-            held: std::mem::replace(&mut self.held, nothing),
+            held,
             next,
             partitions: self.partitions.clone(),
         };
@@ -356,10 +360,14 @@ impl TopicLander {
         self.held.records > 0 && (self.is_full() || self.held.since.is_some_and(is_old))
     }
 
+    /// Whether no more may be held: of this topic, of all of them, or of all with what is being committed.
     fn is_full(&self) -> bool {
         let settings = &self.shared.settings;
+        let held = self.shared.held.load(Ordering::Relaxed);
+        let committing = self.shared.committing.load(Ordering::Relaxed);
         self.held.records >= settings.flush_rows
-            || self.shared.held.load(Ordering::Relaxed) >= settings.flush_bytes
+            || held >= settings.flush_bytes
+            || held + committing >= 2 * settings.flush_bytes
     }
 
     /// Reads what was polled into rows and holds them back.

@@ -11,6 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+use landing::LandingSettings;
 use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -251,10 +252,16 @@ impl Default for Lake {
 
 impl Default for Landing {
     fn default() -> Self {
+        let LandingSettings {
+            flush_rows,
+            flush_bytes,
+            flush_seconds,
+            ..
+        } = LandingSettings::default();
         Self {
-            flush_rows: 200_000,
-            flush_bytes: 64 << 20,
-            flush_seconds: 1.0,
+            flush_rows,
+            flush_bytes,
+            flush_seconds,
             keep_days: None,
         }
     }

@@ -104,6 +104,13 @@ impl Bytes {
         }
     }
 
+    /// Counts towards others from now on.
+    pub(super) fn count_towards(&mut self, all: &Arc<AtomicUsize>) {
+        let mut there = Self::of(all);
+        there.add(self.ours);
+        *self = there;
+    }
+
     pub(super) fn add(&mut self, bytes: usize) {
         self.ours += bytes;
         self.all.fetch_add(bytes, Ordering::Relaxed);

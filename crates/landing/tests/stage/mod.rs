@@ -88,7 +88,10 @@ impl Stage {
 
     /// A lander that commits as rarely as it can, restarted for each use.
     pub(crate) fn restarted(&self) -> Lander {
-        self.lander(LandingSettings::default())
+        self.lander(LandingSettings {
+            flush_seconds: 5.0,
+            ..LandingSettings::default()
+        })
     }
 
     /// A lander that commits after every few records.

@@ -2,6 +2,7 @@
 
 mod flush;
 mod held;
+mod reading;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow::array::RecordBatch;
-use bus::{Assignment, Consumer, Delivered, Polled, Range, SharedLog, Topic};
+use arrow::datatypes::SchemaRef;
+use bus::{Assignment, Consumer, Range, SharedLog, Topic};
 use lake::Lake;
 use telemetry::metric;
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,21 +23,19 @@ use tokio_util::sync::CancellationToken;
 use self::{
     flush::{Became, Committing, Outcome, Sealed},
     held::Held,
+    reading::{Reading, rows_read},
 };
 use crate::{
     Error, LandedTopic, LandingSettings, Result, What,
     backlog::{Backlog, Waiting},
     progress::{self, Progress},
-    reader::{Reader, Rows},
+    reader::Reader,
     schemas,
     standing::{self, Noted},
 };
 
 /// How long a read waits for records; a topic at rest is looked at this often.
 const WAIT: Duration = Duration::from_millis(500);
-
-/// How often an unknown schema is looked for in the lake.
-const LEARN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the landers of a process share.
 #[derive(Clone)]
@@ -66,10 +65,16 @@ pub(crate) struct TopicLander {
     topic: Topic,
     table: String,
     label: String,
+    schema: SchemaRef,
+    /// Away while records are being read.
     reader: Option<Reader>,
     partitions: BTreeMap<i32, Progress>,
     consumer: Box<dyn Consumer>,
+    /// Records being read into rows. The next are waited for meanwhile.
+    reading: Option<Reading>,
     held: Held,
+    /// The offset of each partition that what is held reaches up to.
+    read_to: BTreeMap<i32, i64>,
     /// The commit of what was held before. Reading goes on meanwhile.
     committing: Option<Committing>,
     /// Milliseconds since 1970 of the oldest record of each partition in it.
@@ -104,10 +109,9 @@ impl TopicLander {
             let at = progress::read(log.as_ref(), lake, &topic, &table, partition).await?;
             partitions.insert(partition, at);
         }
-        let starts = partitions
-            .iter()
-            .map(|(partition, at)| (*partition, at.start));
-        let consumer = shared.log.consumer(&assignments(&topic, starts)).await?;
+        let starts = partitions.iter();
+        let starts: BTreeMap<i32, i64> = starts.map(|(it, at)| (*it, at.start)).collect();
+        let consumer = shared.log.consumer(&assignments(&topic, &starts)).await?;
         // A first rise is only seen as one where the series was there before.
         let name = [topic.name.as_str()];
         for rare in [
@@ -124,9 +128,12 @@ impl TopicLander {
             topic,
             table,
             label,
+            schema: Arc::clone(reader.schema()),
             reader: Some(reader),
             partitions,
             consumer,
+            reading: None,
+            read_to: starts,
             committing: None,
             oldest_committing: BTreeMap::new(),
             asked: HashMap::new(),
@@ -150,13 +157,11 @@ impl TopicLander {
     /// Lands everything up to the ends of `ranges`.
     pub(crate) async fn land_up_to(&mut self, ranges: &BTreeMap<i32, Range>) -> Result<Counts> {
         let mut counts = Counts::default();
+        let never = CancellationToken::new();
         // Whoever is superseded finds itself behind again.
-        while self.behind(ranges)? > 0 {
-            while self.behind(ranges)? > 0 {
-                let all = self.shared.settings.poll_records;
-                let polled = self.consumer.poll(all, WAIT).await?;
-                self.take(polled).await?;
-                counts += self.keep_committing().await?;
+        while self.behind(ranges) > 0 {
+            while self.behind(ranges) > 0 {
+                counts += self.step(WAIT, &never).await?;
             }
             counts += self.commit_all().await?;
         }
@@ -175,19 +180,8 @@ impl TopicLander {
                     .saturating_sub(since.elapsed());
                 left.min(WAIT)
             });
-            tokio::select! {
-                // Dropping a wait for records loses none; a commit is never dropped.
-                biased;
-                () = stop.cancelled() => break,
-                outcome = finished(&mut self.committing) => {
-                    self.committed(outcome?).await?;
-                }
-                polled = self.consumer.poll(self.shared.settings.poll_records, wait) => {
-                    self.take(polled?).await?;
-                }
-            }
-            self.keep_committing().await?;
-            self.note_backlog()?;
+            self.step(wait, stop).await?;
+            self.note_backlog();
             if self.held.records == 0 && self.committing.is_none() {
                 standing::works(&self.shared.standing, &self.topic.name);
             }
@@ -216,23 +210,19 @@ impl TopicLander {
     }
 
     /// How many offsets the partitions are before the ends of `ranges`.
-    fn behind(&self, ranges: &BTreeMap<i32, Range>) -> Result<i64> {
-        let mut behind = 0;
-        for (partition, range) in ranges {
-            let position = self.consumer.position(&self.topic.name, *partition)?;
-            behind += (range.high - position).max(0);
-        }
-        Ok(behind)
+    fn behind(&self, ranges: &BTreeMap<i32, Range>) -> i64 {
+        let behind = |(partition, range): (&i32, &Range)| range.high - self.read_to[partition];
+        ranges.iter().map(behind).map(|it| it.max(0)).sum()
     }
 
     /// Tells what waits. A partition of which nothing is held back has come as far as it was read.
-    fn note_backlog(&self) -> Result<()> {
+    fn note_backlog(&self) {
         for (partition, at) in &self.partitions {
             let committing = self.oldest_committing.get(partition);
             let oldest = committing.or(self.held.oldest.get(partition)).copied();
             let next = match oldest {
                 Some(_) => at.start,
-                None => self.consumer.position(&self.topic.name, *partition)?,
+                None => self.read_to[partition],
             };
             let waiting = Waiting {
                 table: self.table.clone(),
@@ -243,7 +233,22 @@ impl TopicLander {
                 .backlog
                 .note(&self.topic.name, *partition, waiting);
         }
-        Ok(())
+    }
+
+    /// Waits for whatever comes first, at most about `wait`: the end of a commit, rows, records, or `stop`.
+    async fn step(&mut self, wait: Duration, stop: &CancellationToken) -> Result<Counts> {
+        let most = self.shared.settings.poll_records;
+        let mut counts = Counts::default();
+        tokio::select! {
+            // Dropping a wait for records loses none, and what is under way stays so.
+            biased;
+            () = stop.cancelled() => return Ok(counts),
+            outcome = finished(&mut self.committing) => counts += self.committed(outcome?).await?,
+            read = rows_read(&mut self.reading) => self.hold(read?).await?,
+            polled = self.consumer.poll(most, wait) => self.begin_reading(polled?).await?,
+        }
+        counts += self.keep_committing().await?;
+        Ok(counts)
     }
 
     /// Commits what is due, once the commit before it is done; reading may go on beside it.
@@ -256,7 +261,7 @@ impl TopicLander {
             counts += self.committed(outcome).await?;
         }
         if self.committing.is_none() && self.is_due() {
-            self.start_commit()?;
+            self.start_commit();
         }
         Ok(counts)
     }
@@ -265,6 +270,10 @@ impl TopicLander {
     async fn commit_all(&mut self) -> Result<Counts> {
         let mut counts = Counts::default();
         loop {
+            if self.reading.is_some() {
+                let read = rows_read(&mut self.reading).await?;
+                self.hold(read).await?;
+            }
             if self.committing.is_some() {
                 let outcome = finished(&mut self.committing).await?;
                 counts += self.committed(outcome).await?;
@@ -272,19 +281,11 @@ impl TopicLander {
             if self.held.records == 0 {
                 return Ok(counts);
             }
-            self.start_commit()?;
+            self.start_commit();
         }
     }
 
-    fn start_commit(&mut self) -> Result<()> {
-        let Some(reader) = &self.reader else {
-            return Ok(());
-        };
-        let mut next = BTreeMap::new();
-        for partition in self.partitions.keys() {
-            let position = self.consumer.position(&self.topic.name, *partition)?;
-            next.insert(*partition, position);
-        }
+    fn start_commit(&mut self) {
         self.oldest_committing.clone_from(&self.held.oldest);
         let nothing = Held::counting(&self.shared.held);
         let mut held = std::mem::replace(&mut self.held, nothing);
@@ -293,13 +294,12 @@ impl TopicLander {
             shared: self.shared.clone(),
             topic: self.topic.clone(),
             table: self.table.clone(),
-            schema: Arc::clone(reader.schema()),
+            schema: Arc::clone(&self.schema),
             held,
-            next,
+            next: self.read_to.clone(),
             partitions: self.partitions.clone(),
         };
         self.committing = Some(sealed.commit());
-        Ok(())
     }
 
     /// Takes note of a commit's end.
@@ -343,14 +343,17 @@ impl TopicLander {
         );
         metric::LANDING_SUPERSEDED.add([&self.topic.name], 1);
         self.tell(Counts::default(), What::Superseded { partition });
+        if self.reading.is_some() {
+            self.reader = Some(rows_read(&mut self.reading).await?.reader);
+        }
         self.held = Held::counting(&self.shared.held);
         let Shared { log, lake, .. } = &self.shared;
-        let mut starts = Vec::new();
         for (partition, at) in &mut self.partitions {
             *at = progress::read(log.as_ref(), lake, &self.topic, &self.table, *partition).await?;
-            starts.push((*partition, at.start));
+            self.read_to.insert(*partition, at.start);
         }
-        self.consumer = log.consumer(&assignments(&self.topic, starts)).await?;
+        let starts = assignments(&self.topic, &self.read_to);
+        self.consumer = log.consumer(&starts).await?;
         Ok(())
     }
 
@@ -368,80 +371,6 @@ impl TopicLander {
         self.held.records >= settings.flush_rows
             || held >= settings.flush_bytes
             || held + committing >= 2 * settings.flush_bytes
-    }
-
-    /// Reads what was polled into rows and holds them back.
-    async fn take(&mut self, polled: Vec<Polled>) -> Result<()> {
-        for Polled { records, .. } in polled {
-            let mut read = self.read(records).await?;
-            if !read.rows.unknown.is_empty() && self.learn(&read.rows.unknown).await? {
-                read = self.read(read.records).await?;
-            }
-            let Rows { good, refused, .. } = read.rows;
-            let refused: Vec<RecordBatch> = refused.into_iter().collect();
-            self.held.records += read.records.len();
-            self.held.note(&read.records);
-            self.held.since.get_or_insert_with(Instant::now);
-            let bytes = good.iter().chain(&refused);
-            let bytes = bytes.map(RecordBatch::get_array_memory_size).sum::<usize>();
-            self.held.bytes.add(bytes);
-            self.held.good.extend(good);
-            self.held.refused.extend(refused);
-        }
-        Ok(())
-    }
-
-    /// Reads records off the async threads, without those that are among the refused already.
-    async fn read(&mut self, records: Vec<Delivered>) -> Result<Read> {
-        let reader = self.reader.take();
-        let mut reader = match reader {
-            Some(reader) => reader,
-            None => Reader::of(&self.topic.name)?
-                .ok_or_else(|| Error::rows(&self.topic.name, "no entity has this topic"))?,
-        };
-        let label = self.label.clone();
-        let settled: BTreeMap<i32, _> = self
-            .partitions
-            .iter()
-            .filter(|(_, at)| !at.settled.is_empty())
-            .map(|(partition, at)| (*partition, at.settled.clone()))
-            .collect();
-        let work = tokio::task::spawn_blocking(move || {
-            let is_new = |record: &&Delivered| {
-                let settled = settled.get(&record.partition);
-                !settled.is_some_and(|settled| settled.contains(&record.offset))
-            };
-            let new: Vec<&Delivered> = records.iter().filter(is_new).collect();
-            let rows = if new.is_empty() {
-                Ok(Rows::default())
-            } else {
-                reader.read(&label, &new)
-            };
-            rows.map(|rows| (reader, Read { records, rows }))
-        });
-        let (reader, read) = work
-            .await
-            .map_err(|err| Error::rows(&self.topic.name, err))??;
-        self.reader = Some(reader);
-        Ok(read)
-    }
-
-    /// Looks for unknown schemas in the lake; whether one of them is known now.
-    async fn learn(&mut self, unknown: &[u64]) -> Result<bool> {
-        let Some(Reader::Entity(reader)) = &mut self.reader else {
-            return Ok(false);
-        };
-        let is_new = |print: &u64| {
-            let asked = self.asked.get(print);
-            asked.is_none_or(|asked| asked.elapsed() >= LEARN_EVERY)
-        };
-        if !unknown.iter().any(is_new) {
-            return Ok(false);
-        }
-        self.asked
-            .extend(unknown.iter().map(|print| (*print, Instant::now())));
-        schemas::exchange(&self.shared.lake, reader).await?;
-        Ok(unknown.iter().any(|print| reader.decoder().knows(*print)))
     }
 
     fn tell(&self, counts: Counts, what: What) {
@@ -473,16 +402,11 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-struct Read {
-    records: Vec<Delivered>,
-    rows: Rows,
-}
-
-fn assignments(topic: &Topic, starts: impl IntoIterator<Item = (i32, i64)>) -> Vec<Assignment> {
-    let assignment = |(partition, offset)| Assignment {
+fn assignments(topic: &Topic, starts: &BTreeMap<i32, i64>) -> Vec<Assignment> {
+    let assignment = |(partition, offset): (&i32, &i64)| Assignment {
         topic: topic.name.clone(),
-        partition,
-        offset,
+        partition: *partition,
+        offset: *offset,
     };
-    starts.into_iter().map(assignment).collect()
+    starts.iter().map(assignment).collect()
 }

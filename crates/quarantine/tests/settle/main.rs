@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "test code"
 )]
 
@@ -80,6 +81,35 @@ async fn a_row_lands_once_its_mapping_is_mended() {
 | c.csv:99 | open    |           |      |
 +----------+---------+-----------+------+"
     );
+    stage.assert_complete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_lands_once_over_kafka_too() {
+    let Some(stage) = Stage::on_kafka().await else {
+        return;
+    };
+    stage.read("citizens", &BAD, WRONG).await;
+    let mended = stage.retry(MENDED).await;
+    assert_eq!(mended[0], ("c.csv:2".to_owned(), Done::Retried));
+    // Whoever had a hand at the source's rows before is refused by the brokers.
+    let mut first = stage.log.producer("quarantine/citizens").await.unwrap();
+    let again = stage.retry(MENDED).await;
+    assert_eq!(again, [("c.csv:99".to_owned(), Done::StillBad)]);
+    let late = async {
+        first
+            .send("pejl.quarantine_mark", vec![bus::Record::default()])
+            .await?;
+        first.commit(None).await
+    };
+    let late = late.await;
+    assert!(matches!(late, Err(bus::Error::Fenced(_))), "{late:?}");
+    stage.land().await;
+    let rows = stage
+        .ask("select count(*) as n, count(distinct citizen_id) as d from raw.citizen")
+        .await;
+    assert!(rows.contains("| 3 | 3 |"), "{rows}");
+    assert_eq!(stage.rows(State::Open).await.len(), 1);
     stage.assert_complete().await;
 }
 

@@ -9,7 +9,7 @@ use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
     util::pretty::pretty_format_batches,
 };
-use bus::{EmbeddedLog, SharedLog};
+use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
 use connector_api::{
     Batch, BoxFuture, Connector, Entry, Reject, Result as ConnectorResult, Source, entry,
 };
@@ -97,6 +97,27 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn new() -> Self {
         Self::in_folder(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same over a real Kafka; `None`, loudly, where there is none.
+    pub(crate) async fn on_kafka() -> Option<Self> {
+        let Some(bootstrap_servers) = std::env::var("PEJL_TEST_KAFKA")
+            .ok()
+            .filter(|it| !it.is_empty())
+        else {
+            eprintln!("KAFKA HALF SKIPPED: PEJL_TEST_KAFKA is not set");
+            return None;
+        };
+        let settings = KafkaSettings {
+            bootstrap_servers,
+            prefix: format!("settle{}.", uuid::Uuid::new_v4().simple()),
+            ..KafkaSettings::default()
+        };
+        let log = Arc::new(KafkaLog::connect(settings).await.unwrap());
+        Some(Self {
+            log,
+            ..Self::new().await
+        })
     }
 
     async fn in_folder(folder: TempDir) -> Self {

@@ -13,7 +13,8 @@ use crate::{numbers::Script, stage::Stage};
 async fn a_source_whose_reading_panics_is_tried_again_and_its_neighbours_do_not_notice() {
     let stage = Stage::new().await;
     let (script, neighbour) = (Script::named("panics", 5), Script::named("neighbour", 5));
-    (0..2).for_each(|_| script.panic_next());
+    // The pauses last longer than the board goes without being written.
+    (0..4).for_each(|_| script.panic_next());
     let worker = stage.worker_alone("one", &["panics", "neighbour"]);
     let degraded = stage
         .until_report("panics", |it| it.state == State::Degraded)

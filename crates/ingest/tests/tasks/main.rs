@@ -156,8 +156,8 @@ async fn a_task_moves_with_its_slot_and_goes_on_where_it_was() {
 async fn a_failing_source_is_tried_again_and_says_so_meanwhile() {
     let stage = Stage::new().await;
     let script = Script::named("flaky", 5);
-    // The third pause is longer than the board goes without being written.
-    for _ in 0..3 {
+    // The pauses last longer than the board goes without being written.
+    for _ in 0..4 {
         script.fail_next(Error::Source("the line went dead".to_owned()));
     }
     let worker = stage.worker_alone("one", &["flaky"]);

@@ -12,68 +12,25 @@ offer_day as (
     select
         o.municipality_code,
         o.offer_id,
-        o.provider_id,
         d.day,
         coalesce(a.kind in ('state_framework', 'ordinary_education'), false) as limited
     from core.offer as o
     join published as d on d.municipality_code = o.municipality_code
     left join core.agreement as a on a.agreement_id = o.agreement_id
 ),
-visit as (
-    select
-        v.municipality_code,
-        v.provider_id,
-        v.offer_id,
-        v.visit_id,
-        v.visit_date,
-        v.kind,
-        v.agreement = 'breach' or v.working_environment = 'breach' or v."values" = 'breach'
-            or v.ethnic_equality = 'breach' or v.attendance_record = 'breach' or v.physical_presence = 'breach'
-            or v.planned_content = 'breach' or v.facilities = 'breach' as breach,
-        case when v.agreement = 'remark' then 1 else 0 end
-            + case when v.working_environment = 'remark' then 1 else 0 end
-            + case when v."values" = 'remark' then 1 else 0 end
-            + case when v.ethnic_equality = 'remark' then 1 else 0 end
-            + case when v.attendance_record = 'remark' then 1 else 0 end
-            + case when v.physical_presence = 'remark' then 1 else 0 end
-            + case when v.planned_content = 'remark' then 1 else 0 end
-            + case when v.facilities = 'remark' then 1 else 0 end as remarks
-    from core.supervision_visit as v
-),
-coloured as (
-    select
-        municipality_code,
-        provider_id,
-        offer_id,
-        visit_id,
-        visit_date,
-        kind,
-        case when coalesce(breach, false) then 'red' when remarks >= 2 then 'yellow' else 'green' end as colour
-    from visit
-),
--- Two joins, each on equality: visits that name the offer, and visits to the whole provider.
-relevant as (
-    select d.municipality_code, d.offer_id, d.day, v.visit_id, v.visit_date, v.kind, v.colour
-    from offer_day as d
-    join coloured as v on v.municipality_code = d.municipality_code and v.offer_id = d.offer_id
-    union all
-    select d.municipality_code, d.offer_id, d.day, v.visit_id, v.visit_date, v.kind, v.colour
-    from offer_day as d
-    join coloured as v on v.municipality_code = d.municipality_code and v.provider_id = d.provider_id
-    where v.offer_id is null
-),
 recent as (
     select
-        municipality_code,
-        offer_id,
-        day,
-        kind,
-        colour,
+        d.municipality_code,
+        d.offer_id,
+        d.day,
+        v.kind,
+        v.colour,
         row_number() over (
-            partition by municipality_code, offer_id, day order by visit_date desc, visit_id desc
+            partition by d.municipality_code, d.offer_id, d.day order by v.visit_date desc, v.visit_id desc
         ) as place
-    from relevant
-    where visit_date <= day and visit_date > add_months(day, -24)
+    from offer_day as d
+    join core.offer_visit as v on v.municipality_code = d.municipality_code and v.offer_id = d.offer_id
+    where v.visit_date <= d.day and v.visit_date > add_months(d.day, -24)
 ),
 judged as (
     select

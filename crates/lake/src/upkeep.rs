@@ -18,6 +18,16 @@ const CHECKPOINT_EVERY: i64 = 50;
 const COMMIT_EVERY: Duration = Duration::from_secs(60);
 
 impl Lake {
+    /// Tidies a table of small files: [merges](Self::merge) them, and then [cleans](Self::clean). How many files were merged, and
+    /// how many removed; what was merged stays for readers until the next time.
+    ///
+    /// # Errors
+    /// Those of either.
+    pub async fn tidy(&self, table: &str, keep: Duration, pinned: &[i64]) -> Result<(u64, u64)> {
+        let merged = self.merge(table, files::FILE_BYTES).await?;
+        Ok((merged, self.clean(table, keep, pinned).await?))
+    }
+
     /// Puts files of a table together that are smaller than `target` bytes, up to about that size, and tells
     /// how many. Rows and positions stay what they are; see [`Head::rows_since`](crate::Head::rows_since).
     ///

@@ -1,9 +1,11 @@
 //! What somebody needs to know who sends a refused record again: how it would be judged now, and what is on its way.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::TimestampMicrosecondType,
+};
 use bus::{Assignment, Delivered, Log, Topic};
 use lake::Lake;
 
@@ -29,7 +31,7 @@ pub enum Judged {
 }
 
 /// Says of each record what landing would say to it: by the schemas and code lists of this Pejl, and the schemas in the lake.
-pub async fn judge(lake: &Lake, topic: &str, records: &[Delivered]) -> Result<Vec<Judged>> {
+pub async fn judge(lake: &Lake, topic: &str, records: &[&Delivered]) -> Result<Vec<Judged>> {
     let mut reader = Reader::of(topic)?
         .ok_or_else(|| Error::rows(topic, "no entity of this Pejl has this topic"))?;
     if let Reader::Entity(reader) = &mut reader {
@@ -37,7 +39,7 @@ pub async fn judge(lake: &Lake, topic: &str, records: &[Delivered]) -> Result<Ve
     }
     let mut judged = Vec::new();
     for record in records {
-        let rows = reader.read(topic, &[record])?;
+        let rows = reader.read(topic, std::slice::from_ref(record))?;
         judged.push(match rows.refused {
             Some(refused) => Judged::Refused(first_text(&refused, "reason")),
             None => Judged::Lands(rows.good.first().and_then(updated_at)),
@@ -71,7 +73,7 @@ pub async fn unlanded(
     else {
         return Ok(());
     };
-    let landed: HashMap<i32, i64> = landed_offsets(lake, &topic).await?;
+    let landed = landed_offsets(lake, &topic).await?;
     let mut starts = Vec::new();
     let mut ends = Vec::new();
     for partition in 0..topic.partitions {

@@ -278,7 +278,8 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
             LONGEST_RETRY
         };
         let fix_by = error.fix_by();
-        standing::failed(&shared.standing, &topic.name, &error);
+        let why = format!("{error} (to be fixed by {fix_by})");
+        standing::failed(&shared.standing, &topic.name, &why);
         tracing::warn!(topic = topic.name, %error, %fix_by, ?retry_in, "landing failed");
         shared.tell(LandedTopic {
             topic: topic.name.clone(),
@@ -286,7 +287,7 @@ async fn keep_landing(shared: Shared, topic: Topic, mut share: Share, stop: Canc
             rows: 0,
             quarantined: 0,
             what: What::Failed {
-                error: format!("{error} (to be fixed by {fix_by})"),
+                error: why,
                 retry_in,
             },
         });

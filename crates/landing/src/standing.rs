@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use crate::Error;
-
 /// How a lander stands with its group, the log and the tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -43,10 +41,9 @@ pub(crate) fn listed(standing: &Noted, why: Option<&bus::Error>) {
 }
 
 /// Notes that a topic's landing fails.
-pub(crate) fn failed(standing: &Noted, topic: &str, error: &Error) {
-    let why = format!("{error} (to be fixed by {})", error.fix_by());
+pub(crate) fn failed(standing: &Noted, topic: &str, why: &str) {
     standing.send_modify(|it| {
-        it.failing.insert(topic.to_owned(), why);
+        it.failing.insert(topic.to_owned(), why.to_owned());
     });
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use lake::{FILE_BYTES, Lake};
+use lake::Lake;
 use tokio_util::sync::CancellationToken;
 
 use crate::share::Share;
@@ -61,7 +61,7 @@ pub(crate) async fn keep_tidy(lake: Lake, share: Share, upkeep: Upkeep, stop: Ca
             // A tidying that is broken off leaves files that the next removes.
             let tidied = tokio::select! {
                 () = stop.cancelled() => return,
-                tidied = tidy(&lake, table, upkeep.keep, in_use) => tidied,
+                tidied = lake.tidy(table, upkeep.keep, in_use) => tidied,
             };
             match tidied {
                 Ok((merged, removed)) => tracing::info!(table, merged, removed, "tidied"),
@@ -69,15 +69,4 @@ pub(crate) async fn keep_tidy(lake: Lake, share: Share, upkeep: Upkeep, stop: Ca
             }
         }
     }
-}
-
-/// How many files of a landed table were merged, and how many removed. What was merged stays for readers until the next time.
-async fn tidy(
-    lake: &Lake,
-    table: &str,
-    keep: Duration,
-    in_use: &[i64],
-) -> lake::Result<(u64, u64)> {
-    let merged = lake.merge(table, FILE_BYTES).await?;
-    Ok((merged, lake.clean(table, keep, in_use).await?))
 }

@@ -9,7 +9,7 @@
 
 mod stage;
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use stage::{Stage, wait_for};
@@ -27,17 +27,12 @@ fn killed_at_any_moment_the_marts_come_out_the_same() {
     let mut moments = StdRng::seed_from_u64(seed);
     let stage = Stage::canonical(CITIZENS);
     for kill in 0..KILLS {
-        let mut child = stage
-            .command(&["up"])
-            .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
-            .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
-            .env("PEJL_LANDING__FLUSH_SECONDS", "0.05")
-            .env("PEJL_LANDING__FLUSH_ROWS", "200")
-            .env("PEJL_BUILD__EVERY_SECONDS", "0.1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let environment = [
+            ("PEJL_LANDING__FLUSH_SECONDS", "0.05"),
+            ("PEJL_LANDING__FLUSH_ROWS", "200"),
+            ("PEJL_BUILD__EVERY_SECONDS", "0.1"),
+        ];
+        let mut child = stage.spawn("up", &environment);
         // The moment is the test: early kills hit reading, late ones landing and building.
         let moment = Duration::from_millis(moments.random_range(50..3000));
         std::thread::park_timeout(moment);
@@ -58,14 +53,7 @@ fn killed_at_any_moment_the_marts_come_out_the_same() {
 #[test]
 fn interrupted_it_stops_cleanly() {
     let stage = Stage::canonical(CITIZENS);
-    let child = stage
-        .command(&["up"])
-        .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
-        .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child = stage.spawn("up", &[]);
     let log = stage.path("data/lake/raw/participation/_delta_log");
     wait_for("the first landed table", Duration::from_secs(120), || {
         log.exists()

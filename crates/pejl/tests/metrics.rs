@@ -12,14 +12,11 @@ mod stage;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::{Child, Stdio},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bus::{EmbeddedLog, Log, Record};
-use stage::{Stage, wait_for};
+use stage::{Stage, Up, wait_for};
 use telemetry::{Kind, metric::ALL};
 use tokio_postgres::{Client, NoTls};
 
@@ -47,27 +44,27 @@ fn everything_listed_is_measured_and_nothing_else() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(put_garbage(&stage));
 
-    let up = Up::start(&stage);
+    let up = stage.up(&[]);
     wait_for("two units and what is told of their file", PATIENCE, || {
-        let found = up.scrape();
+        let found = scrape(&up);
         let landed = |table| found.sum_where("pejl_landing_commit_rows_sum", "table", table);
         ["raw.unit", "raw.delivery", "raw.quarantine"].map(landed) == [2.0, 1.0, 1.0]
     });
     wait_for("a publication", PATIENCE, || {
-        up.scrape().sum("pejl_publication_number") >= 1.0
+        scrape(&up).sum("pejl_publication_number") >= 1.0
     });
     let session = runtime.block_on(ask(&up));
     let missing = || -> Vec<&str> {
-        let found = up.scrape();
+        let found = scrape(&up);
         let names = ALL.iter().map(|it| it.name);
         names.filter(|it| !found.kinds.contains_key(*it)).collect()
     };
     wait_for("all metrics to appear", PATIENCE, || missing().is_empty());
     wait_for("the lag to be measured", PATIENCE, || {
-        up.scrape().of("pejl_landing_lag_records").count() >= 4
+        scrape(&up).of("pejl_landing_lag_records").count() >= 4
     });
 
-    let found = up.scrape();
+    let found = scrape(&up);
     for (name, kind) in &found.kinds {
         let listed = ALL.iter().find(|it| it.name == name);
         let listed = listed.unwrap_or_else(|| panic!("{name} is not in the list"));
@@ -145,7 +142,7 @@ fn everything_listed_is_measured_and_nothing_else() {
 
     drop(session);
     wait_for("the session to end", PATIENCE, || {
-        up.scrape().sum("pejl_sql_connections") == 0.0
+        scrape(&up).sum("pejl_sql_connections") == 0.0
     });
 }
 
@@ -166,9 +163,9 @@ async fn put_garbage(stage: &Stage) {
 
 /// Three statements, one of them wrong, on a session that stays open; and a wrong password.
 async fn ask(up: &Up) -> Client {
+    let address: std::net::SocketAddr = up.sql().parse().unwrap();
     let connect = async |password: &str| {
         let mut config = tokio_postgres::Config::new();
-        let address: std::net::SocketAddr = up.sql.parse().unwrap();
         config.host(address.ip().to_string()).port(address.port());
         config.user("analyst").password(password).dbname("pejl");
         config.connect(NoTls).await
@@ -187,51 +184,11 @@ async fn ask(up: &Up) -> Client {
     client
 }
 
-struct Up {
-    child: Child,
-    http: String,
-    sql: String,
-}
-
-impl Up {
-    fn start(stage: &Stage) -> Self {
-        let mut child = stage
-            .command(&["up"])
-            .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
-            .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut after = |what: &str| {
-            let found = lines.find_map(|it| Some(it.unwrap().split_once(what)?.1.to_owned()));
-            found.unwrap()
-        };
-        let http = after("metrics on http://");
-        let sql = after("serving SQL on ");
-        let sql = sql.split(';').next().unwrap().to_owned();
-        // Read on, or the pipe fills.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, http, sql }
-    }
-
-    fn scrape(&self) -> Samples {
-        let mut stream = TcpStream::connect(&self.http).unwrap();
-        write!(stream, "GET /metrics HTTP/1.0\r\nHost: pejl\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, text) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains("200 OK"), "{head}");
-        Samples::read(text)
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn scrape(up: &Up) -> Samples {
+    let answer = up.get("/metrics");
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("200 OK"), "{head}");
+    Samples::read(text)
 }
 
 /// A page of Prometheus text.

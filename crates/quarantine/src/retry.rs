@@ -91,37 +91,42 @@ pub(crate) async fn rejudge(
     entity: &Entity,
     rows: &[&Row],
 ) -> Result<Vec<Again>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut topics: HashMap<String, Topic> = HashMap::new();
     for topic in log.topics(&entity.topic()).await? {
         if topic.name == entity.topic() {
             topics.insert(landing::row_topic(lake, &topic).await?, topic);
         }
     }
-    let mut again = Vec::new();
+    let mut records = Vec::new();
     for row in rows {
         let id = row.id()?;
-        let record = match topics.get(&id.topic) {
+        records.push(match topics.get(&id.topic) {
             Some(topic) => read(log, topic, id.partition, id.offset).await?,
             None => None,
-        };
+        });
+    }
+    let there: Vec<&Delivered> = records.iter().flatten().collect();
+    let mut judged = landing::judge(lake, &entity.topic(), &there)
+        .await?
+        .into_iter();
+    let again = |record: Option<Delivered>| {
         let Some(delivered) = record else {
-            again.push(Again::Bad(
-                "the log no longer has the record; have it sent again".to_owned(),
-            ));
-            continue;
+            let why = "the log no longer has the record; have it sent again";
+            return Again::Bad(why.to_owned());
         };
-        let topic = entity.topic();
-        let judged = landing::judge(lake, &topic, std::slice::from_ref(&delivered));
-        again.push(match judged.await?.pop() {
+        match judged.next() {
             Some(Judged::Lands(updated_at)) => Again::Good(Box::new(Candidate {
                 record: delivered.record,
                 updated_at,
             })),
             Some(Judged::Refused(why)) => Again::Bad(why),
             None => Again::Bad("landing does not know this topic".to_owned()),
-        });
-    }
-    Ok(again)
+        }
+    };
+    Ok(records.into_iter().map(again).collect())
 }
 
 async fn read(

@@ -1,8 +1,11 @@
 //! Doing something about rows: retrying and discarding, each row once.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
-use bus::{Producer, SharedLog};
+use bus::{Producer, Record, SharedLog};
 use chrono::Utc;
 use contract::{Action, Entity, MARK_TOPIC};
 use datafusion::{execution::SendableRecordBatchStream, prelude::ident};
@@ -81,14 +84,14 @@ impl Settle {
     /// again. A `dry_run` says what would come of each row and does nothing.
     ///
     /// # Errors
-    /// The first thing that kept it from going on; `observe` has been told what was done by then.
+    /// The first thing that kept it from going on; `observe`, which is told everything done so far, has heard what was done by then.
     pub async fn retry(
         &self,
         filter: &Filter,
         by: &str,
         dry_run: bool,
         observe: &(dyn Fn(&[Outcome]) + Send + Sync),
-    ) -> Result<()> {
+    ) -> Result<Vec<Outcome>> {
         let span = tracing::info_span!(target: SPANS, parent: None, "retry");
         let trace = Traceparent::of(&span);
         let work = self.retry_as(filter, by, trace, dry_run, observe);
@@ -102,13 +105,14 @@ impl Settle {
         trace: Traceparent,
         dry_run: bool,
         observe: &(dyn Fn(&[Outcome]) + Send + Sync),
-    ) -> Result<()> {
+    ) -> Result<Vec<Outcome>> {
         let marker = Marker {
             by: by.to_owned(),
             note: None,
             trace,
         };
         let pipelines = (self.pipelines)().map_err(Error::Asked)?;
+        let mut outcomes = Vec::new();
         for source in self.sources(filter).await? {
             let hand = self.hand(&source, dry_run).await?;
             let mut retrying = Retrying {
@@ -117,14 +121,14 @@ impl Settle {
                 marker: &marker,
                 sent: LatestVersions::default(),
                 hand,
-                observe,
             };
             let mut chunks = self.open_rows(filter, &source).await?;
             while let Some(rows) = chunks.next().await? {
-                retrying.chunk(rows).await?;
+                outcomes.extend(retrying.chunk(rows).await?);
+                observe(&outcomes);
             }
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// Discards rows for good, with a note that says why.
@@ -137,7 +141,7 @@ impl Settle {
         by: &str,
         note: &str,
         observe: &(dyn Fn(&[Outcome]) + Send + Sync),
-    ) -> Result<()> {
+    ) -> Result<Vec<Outcome>> {
         if note.trim().is_empty() {
             return Err(Error::Asked(
                 "say why the rows are discarded: --note \"…\"".to_owned(),
@@ -148,19 +152,20 @@ impl Settle {
             note: Some(note.to_owned()),
             trace: Traceparent::of(&tracing::Span::current()),
         };
+        let mut outcomes = Vec::new();
         for source in self.sources(filter).await? {
             let mut hand = self.hand(&source, false).await?;
             let mut chunks = self.open_rows(filter, &source).await?;
             while let Some(rows) = chunks.next().await? {
                 let rows = hand.unmarked(rows);
                 let marks = rows.iter().map(|it| marker.mark(it, Action::Discarded));
-                hand.commit(Vec::new(), marks.collect::<Result<_>>()?)
+                hand.commit(BTreeMap::new(), marks.collect::<Result<_>>()?)
                     .await?;
-                let told = rows.iter().map(|it| outcome(it, Done::Discarded, ""));
-                observe(&told.collect::<Vec<_>>());
+                outcomes.extend(rows.iter().map(|it| outcome(it, Done::Discarded, "")));
+                observe(&outcomes);
             }
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// The sources of open rows, by name.
@@ -235,17 +240,17 @@ impl Hand {
         rows.into_iter().filter(open).collect()
     }
 
-    /// Sends rows and marks together.
+    /// Sends rows, by topic, and marks together.
     async fn commit(
         &mut self,
-        records: Vec<(&Entity, bus::Record)>,
-        marks: Vec<bus::Record>,
+        records: BTreeMap<String, Vec<Record>>,
+        marks: Vec<Record>,
     ) -> Result<()> {
         let Some(producer) = self.producer.as_mut().filter(|_| !marks.is_empty()) else {
             return Ok(());
         };
-        for (entity, record) in records {
-            producer.send(&entity.topic(), vec![record]).await?;
+        for (topic, records) in records {
+            producer.send(&topic, records).await?;
         }
         producer.send(MARK_TOPIC, marks).await?;
         Ok(producer.commit(None).await?)
@@ -260,14 +265,13 @@ struct Retrying<'a> {
     /// What this retry has sent.
     sent: LatestVersions,
     hand: Hand,
-    observe: &'a (dyn Fn(&[Outcome]) + Send + Sync),
 }
 
 impl Retrying<'_> {
-    async fn chunk(&mut self, rows: Vec<Row>) -> Result<()> {
+    async fn chunk(&mut self, rows: Vec<Row>) -> Result<Vec<Outcome>> {
         let rows = self.hand.unmarked(rows);
         let again = again(self.settle, &self.pipeline, &rows, self.marker.trace).await?;
-        let mut records = Vec::new();
+        let mut records: BTreeMap<String, Vec<Record>> = BTreeMap::new();
         let mut marks = Vec::new();
         let mut outcomes = Vec::new();
         let mut there = Vec::new();
@@ -301,7 +305,8 @@ impl Retrying<'_> {
                     } else {
                         let now = Utc::now().timestamp_micros();
                         self.sent.came(&key, updated_at, now);
-                        records.push((*entity, candidate.record));
+                        let of_topic = records.entry(entity.topic()).or_default();
+                        of_topic.push(candidate.record);
                         Done::Retried
                     }
                 }
@@ -315,8 +320,7 @@ impl Retrying<'_> {
             outcomes.push(outcome(row, done, ""));
         }
         self.hand.commit(records, marks).await?;
-        (self.observe)(&outcomes);
-        Ok(())
+        Ok(outcomes)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Doing something about rows that were set aside, in the process that holds the log.
 
-use std::sync::{Mutex, PoisonError};
-
 use ::quarantine::{Filter, Outcome, Settle};
 use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -41,13 +39,8 @@ pub(crate) async fn retry(
     body: Bytes,
 ) -> Result<Json<Vec<Outcome>>, Refusal> {
     let asked: Retry = parsed(&body)?;
-    let told = Told::default();
-    let observe = told.observe();
-    let retried = settle(&parts)?.retry(&asked.filter, &asked.by, asked.dry_run, &observe);
-    let retried = retried.await;
-    drop(observe);
-    retried.map_err(|err| Refusal::by(err.fix_by(), &err))?;
-    Ok(Json(told.all()))
+    let retried = settle(&parts)?.retry(&asked.filter, &asked.by, asked.dry_run, &|_| {});
+    answer(retried.await)
 }
 
 pub(crate) async fn discard(
@@ -55,13 +48,14 @@ pub(crate) async fn discard(
     body: Bytes,
 ) -> Result<Json<Vec<Outcome>>, Refusal> {
     let asked: Discard = parsed(&body)?;
-    let told = Told::default();
-    let observe = told.observe();
-    let discarded = settle(&parts)?.discard(&asked.filter, &asked.by, &asked.note, &observe);
-    let discarded = discarded.await;
-    drop(observe);
-    discarded.map_err(|err| Refusal::by(err.fix_by(), &err))?;
-    Ok(Json(told.all()))
+    let discarded = settle(&parts)?.discard(&asked.filter, &asked.by, &asked.note, &|_| {});
+    answer(discarded.await)
+}
+
+fn answer(settled: ::quarantine::Result<Vec<Outcome>>) -> Result<Json<Vec<Outcome>>, Refusal> {
+    settled
+        .map(Json)
+        .map_err(|err| Refusal::by(err.fix_by(), &err))
 }
 
 fn settle(parts: &Parts) -> Result<&Settle, Refusal> {
@@ -69,21 +63,4 @@ fn settle(parts: &Parts) -> Result<&Settle, Refusal> {
         let step = "ask `pejl up`, or use `pejl quarantine` with the log's own settings";
         Refusal::of(StatusCode::NOT_FOUND, "this process settles no rows", step)
     })
-}
-
-/// Outcomes as they are told.
-#[derive(Default)]
-struct Told(Mutex<Vec<Outcome>>);
-
-impl Told {
-    fn observe(&self) -> impl Fn(&[Outcome]) + Send + Sync + '_ {
-        |outcomes| {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend_from_slice(outcomes);
-        }
-    }
-
-    fn all(self) -> Vec<Outcome> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
 }

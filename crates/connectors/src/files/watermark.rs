@@ -1,11 +1,9 @@
 //! How far a folder's files are complete: by the periods in their names, or by the dates in a column.
 
-use std::borrow::Cow;
-
 use arrow::array::{AsArray, RecordBatch};
 use chrono::NaiveDate;
 use contract::{Period, PeriodKind};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// What tells through which business day the files hold everything.
@@ -72,8 +70,9 @@ pub(super) fn latest(rows: &RecordBatch, column: &str, today: NaiveDate) -> Opti
 }
 
 /// A pattern of file names with places for a period.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", inline)]
 pub(super) struct NamePattern(Vec<Piece>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -183,20 +182,6 @@ fn number(name: &[char], digits: usize) -> Option<u32> {
     digits
         .map(|it| it.to_digit(10))
         .try_fold(0, |number, it| Some(10 * number + it?))
-}
-
-impl JsonSchema for NamePattern {
-    fn schema_name() -> Cow<'static, str> {
-        "NamePattern".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! Where values stand in answers and where they go in requests.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use connector_api::{Error, Result};
 use fetch::Request;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::records::text;
 
 /// A JSON pointer (RFC 6901): empty for the whole, else beginning with `/`.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", inline, extend("format" = "json-pointer"))]
 pub(super) struct Pointer(String);
 
 impl Pointer {
@@ -38,23 +39,10 @@ impl TryFrom<String> for Pointer {
     }
 }
 
-impl JsonSchema for Pointer {
-    fn schema_name() -> Cow<'static, str> {
-        "Pointer".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "json-pointer" })
-    }
-}
-
 /// A parameter of the query, or a place in the body.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(from = "String")]
+#[schemars(with = "String", inline)]
 pub(super) enum Place {
     Query(String),
     Body(String),
@@ -114,20 +102,6 @@ impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (Self::Query(text) | Self::Body(text)) = self;
         serializer.serialize_str(text)
-    }
-}
-
-impl JsonSchema for Place {
-    fn schema_name() -> Cow<'static, str> {
-        "Place".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
     }
 }
 

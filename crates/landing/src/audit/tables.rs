@@ -1,8 +1,9 @@
 //! The tables' side of the audit: every row's coordinates, in one pass over the files, in any order.
 
-use std::collections::{BTreeMap, HashMap};
-
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},

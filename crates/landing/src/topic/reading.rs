@@ -52,14 +52,9 @@ impl TopicLander {
         } = read;
         self.reader = Some(reader);
         if !rows.unknown.is_empty() && self.learn(&rows.unknown).await? {
-            let work = self.read(records)?;
-            let again = rows_read(&mut Some(Reading {
-                work,
-                to: to.clone(),
-            }))
-            .await?;
-            self.reader = Some(again.reader);
-            (records, rows) = (again.records, again.rows);
+            let again = ended(&mut self.read(records)?).await?;
+            self.reader = Some(again.0);
+            (records, rows) = (again.1, again.2);
         }
         let Rows { good, refused, .. } = rows;
         let refused: Vec<RecordBatch> = refused.into_iter().collect();
@@ -126,6 +121,11 @@ impl TopicLander {
 
 type Work = JoinHandle<Result<(Reader, Vec<Delivered>, Rows)>>;
 
+/// What came of the work. It is aborted by nobody, so an end without a result is a panic.
+async fn ended(work: &mut Work) -> Result<(Reader, Vec<Delivered>, Rows)> {
+    work.await.map_err(|err| Error::rows("reading", err))?
+}
+
 /// Records being read, and the offsets they reach up to.
 pub(super) struct Reading {
     work: Work,
@@ -145,10 +145,9 @@ pub(super) async fn rows_read(reading: &mut Option<Reading>) -> Result<Read> {
     let Some(Reading { work, .. }) = reading else {
         return std::future::pending().await;
     };
-    let ended = work.await;
+    let ended = ended(work).await;
     let to = reading.take().map(|it| it.to).unwrap_or_default();
-    // It is aborted by nobody, so this is a panic.
-    let (reader, records, rows) = ended.map_err(|err| Error::rows("reading", err))??;
+    let (reader, records, rows) = ended?;
     Ok(Read {
         reader,
         records,

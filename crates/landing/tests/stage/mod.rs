@@ -120,9 +120,7 @@ impl Stage {
 
     /// Puts small files of a table together, tells how many, and removes what no version of the last `keep` needs.
     pub(crate) async fn tidy(&self, table: &str, keep: Duration) -> u64 {
-        let lake = self.lake();
-        let merged = lake.merge(table, lake::FILE_BYTES).await.unwrap();
-        lake.clean(table, keep, &[]).await.unwrap();
+        let (merged, _) = self.lake().tidy(table, keep, &[]).await.unwrap();
         merged
     }
 

@@ -79,6 +79,16 @@ impl Watching {
     }
 }
 
+/// Steers the sources from a process that runs none. An embedded log that it could open has no worker at it.
+pub(crate) fn control_from_outside(settings: &Settings, log: &SharedLog) -> Control {
+    let control = control(settings, log);
+    if settings.log.brokers.is_empty() {
+        control.alone()
+    } else {
+        control
+    }
+}
+
 /// Steers the sources over their log.
 pub(crate) fn control(settings: &Settings, log: &SharedLog) -> Control {
     let read = wiring::read_pipelines(settings);

@@ -1,9 +1,6 @@
 //! `pejl quarantine`: rows that were set aside, seen, retried and discarded; through the process that holds the log where one does.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use quarantine::{Done, Filter, Group, Outcome, Row, Settle, groups, list, show};
@@ -68,19 +65,16 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
             };
             let outcomes = match Hands::open(settings).await? {
                 Hands::Own(settle) => {
-                    collected(async |observe| {
-                        let Retry {
-                            filter,
-                            by,
-                            dry_run,
-                        } = &asked;
-                        settle.retry(filter, by, *dry_run, observe).await
-                    })
-                    .await?
+                    let Retry { filter, by, .. } = &asked;
+                    let progress = Progress::new();
+                    let observe = |so_far: &[Outcome]| progress.say("retry", &summary(so_far));
+                    let retried = settle.retry(filter, by, dry_run, &observe).await;
+                    progress.clear();
+                    retried?
                 }
                 Hands::Owner(owner) => owner.post("quarantine/retry", &asked).await?,
             };
-            tell(&outcomes, format, asked.dry_run)
+            tell(&outcomes, format, dry_run)
         }
         Quarantine::Discard {
             which,
@@ -96,11 +90,12 @@ pub(crate) async fn run(settings: &Settings, command: Quarantine) -> anyhow::Res
             };
             let outcomes = match Hands::open(settings).await? {
                 Hands::Own(settle) => {
-                    collected(async |observe| {
-                        let Discard { filter, by, note } = &asked;
-                        settle.discard(filter, by, note, observe).await
-                    })
-                    .await?
+                    let Discard { filter, by, note } = &asked;
+                    let progress = Progress::new();
+                    let observe = |so_far: &[Outcome]| progress.say("discard", &summary(so_far));
+                    let discarded = settle.discard(filter, by, note, &observe).await;
+                    progress.clear();
+                    discarded?
                 }
                 Hands::Owner(owner) => owner.post("quarantine/discard", &asked).await?,
             };
@@ -126,23 +121,6 @@ impl Hands {
         let settle = wiring::settle(settings, &log, &lake, &warehouse)?;
         Ok(Self::Own(Box::new(settle)))
     }
-}
-
-/// Runs `work` with a line of progress; all outcomes it told.
-async fn collected(
-    work: impl AsyncFnOnce(&(dyn Fn(&[Outcome]) + Send + Sync)) -> quarantine::Result<()>,
-) -> anyhow::Result<Vec<Outcome>> {
-    let progress = Progress::new();
-    let all: Mutex<Vec<Outcome>> = Mutex::default();
-    let observe = |outcomes: &[Outcome]| {
-        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend_from_slice(outcomes);
-        progress.say("quarantine", &summary(&all));
-    };
-    let worked = work(&observe).await;
-    progress.clear();
-    worked?;
-    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 const HEADERS: [&str; 9] = [

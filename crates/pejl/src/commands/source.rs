@@ -21,15 +21,7 @@ pub(crate) async fn run(settings: &Settings, command: Source) -> anyhow::Result<
     wiring::pipelines(settings)?;
     let steering = match way(settings).await? {
         Way::Owner(owner) => Steering::Owner(owner),
-        Way::Log(log) => {
-            let control = http::control(settings, &log);
-            // An embedded log that we could open has no worker at it.
-            Steering::Log(if settings.log.brokers.is_empty() {
-                control.alone()
-            } else {
-                control
-            })
-        }
+        Way::Log(log) => Steering::Log(http::control_from_outside(settings, &log)),
     };
     match command {
         Source::List { format } => {

@@ -103,14 +103,8 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
     let (status, code) = match way(settings).await {
         Ok(Way::Owner(owner)) => (owner.get("status").await?, 0),
         Ok(Way::Log(log)) => {
-            let control = http::control(settings, &log);
-            let control = if settings.log.brokers.is_empty() {
-                control.alone()
-            } else {
-                control
-            };
             let seen = Seen {
-                control: Some(control),
+                control: Some(http::control_from_outside(settings, &log)),
                 landing: Some((log, lake)),
                 warehouse,
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lake::{FILE_BYTES, Lake};
+use lake::Lake;
 
 use crate::{args::Format, exit, output, progress::Progress, settings::Settings, wiring};
 
@@ -38,12 +38,10 @@ pub(crate) async fn tidy(
     table: &str,
     pinned: &BTreeMap<String, Vec<i64>>,
 ) -> lake::Result<(u64, u64)> {
-    let merged = if table.starts_with("raw.") {
-        lake.merge(table, FILE_BYTES).await?
-    } else {
-        0
-    };
+    let keep = wiring::keep(settings);
     let in_use = pinned.get(table).map_or(&[][..], Vec::as_slice);
-    let removed = lake.clean(table, wiring::keep(settings), in_use).await?;
-    Ok((merged, removed))
+    if table.starts_with("raw.") {
+        return lake.tidy(table, keep, in_use).await;
+    }
+    Ok((0, lake.clean(table, keep, in_use).await?))
 }

@@ -204,15 +204,11 @@ pub(crate) async fn keep_building(
 
 /// Model tables are replaced as a whole by the one who builds, and so is their upkeep his. Landed tables are the landers'.
 async fn tidy_models(settings: &Settings, lake: &Lake) {
-    let found = match warehouse::pinned(lake, wiring::PUBLICATIONS_KEPT).await {
-        Ok(pinned) => lake
-            .tables()
-            .await
-            .map(|tables| (tables, pinned))
-            .map_err(warehouse::Error::from),
-        Err(err) => Err(err),
+    let found = async {
+        let pinned = warehouse::pinned(lake, wiring::PUBLICATIONS_KEPT).await?;
+        Ok::<_, warehouse::Error>((lake.tables().await?, pinned))
     };
-    let (tables, pinned) = match found {
+    let (tables, pinned) = match found.await {
         Ok(found) => found,
         Err(err) => {
             tracing::warn!(%err, "model tables are not tidied; tried again later");

@@ -18,6 +18,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -49,9 +50,15 @@ pub struct Stage {
 pub struct Up {
     child: Child,
     pub address: String,
+    sql: mpsc::Receiver<String>,
 }
 
 impl Up {
+    /// Where it serves SQL, once it does; to be asked once.
+    pub fn sql(&self) -> String {
+        self.sql.recv().unwrap()
+    }
+
     /// The answer to a request, with its head.
     pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -171,24 +178,41 @@ impl Stage {
         self.role("up", environment)
     }
 
-    /// The same of any long-running role.
-    pub fn role(&self, role: &str, environment: &[(&str, &str)]) -> Up {
-        let mut child = self
-            .command(&[role])
+    /// Starts a long-running role, which a test follows by itself.
+    pub fn spawn(&self, role: &str, environment: &[(&str, &str)]) -> Child {
+        self.command(&[role])
             .env("PEJL_SERVE__LISTEN", "127.0.0.1:0")
             .env("PEJL_SERVE__USERS__ANALYST", "not a secret")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// The same as [`Stage::up`] of any long-running role.
+    pub fn role(&self, role: &str, environment: &[(&str, &str)]) -> Up {
+        let mut child = self.spawn(role, environment);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines
             .find_map(|line| Some(line.unwrap().split_once("metrics on http://")?.1.to_owned()))
             .unwrap();
+        let (tell, sql) = mpsc::channel();
         // Read on, or the pipe fills.
-        std::thread::spawn(move || lines.for_each(drop));
-        Up { child, address }
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("serving SQL on ") {
+                    let address = rest.split(';').next().unwrap_or(rest);
+                    // Not every test wants to know.
+                    tell.send(address.to_owned()).ok();
+                }
+            }
+        });
+        Up {
+            child,
+            address,
+            sql,
+        }
     }
 
     /// Rows of a query, sorted as text, header first.

@@ -10,7 +10,7 @@ use quarantine::{Filter, State};
 
 use crate::{
     BAD,
-    stage::{MENDED, Stage, WRONG, outcomes},
+    stage::{MENDED, Stage, WRONG},
 };
 
 /// Ends after its future has been polled so often; the future stays where it is.
@@ -52,10 +52,9 @@ async fn a_retry_killed_anywhere_is_finished_by_the_next() {
     for polls in 1.. {
         let stage = before.copy().await;
         let settle = stage.settle(MENDED, "true").await;
-        let (_, observe) = outcomes();
         let finished = {
             let everything = Filter::default();
-            let mut retry = Box::pin(settle.retry(&everything, "first", false, &observe));
+            let mut retry = Box::pin(settle.retry(&everything, "first", false, &|_| {}));
             let killed = Polled {
                 left: polls,
                 future: retry.as_mut(),
@@ -80,9 +79,8 @@ async fn a_retry_that_slept_while_another_finished_writes_nothing() {
     for polls in 1.. {
         let stage = before.copy().await;
         let settle = stage.settle(MENDED, "true").await;
-        let (_, observe) = outcomes();
         let everything = Filter::default();
-        let mut first = Box::pin(settle.retry(&everything, "first", false, &observe));
+        let mut first = Box::pin(settle.retry(&everything, "first", false, &|_| {}));
         let asleep = Polled {
             left: polls,
             future: first.as_mut(),

@@ -1,10 +1,10 @@
 //! Which files a table consists of, and which it has gained since a version.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use deltalake::kernel::{Add, Remove, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{Error as StoreError, ObjectStoreExt};
+use object_store::{Error as StoreError, ObjectStoreExt, path::Path};
 use serde::Deserialize;
 
 use crate::{Error, Lake, Result, state::read_commit};
@@ -131,13 +131,21 @@ impl Lake {
     }
 
     async fn first_gone(&self, table: &str, files: &[DataFile]) -> Result<Option<String>> {
-        let (store, _) = self.root();
-        let mut looks = stream::iter(files)
-            .map(|file| async move {
-                match store.head(&self.path_in(table, &file.path)).await {
-                    Ok(_) => Ok(None),
-                    Err(StoreError::NotFound { .. }) => Ok(Some(file.path.clone())),
-                    Err(err) => Err(Error::storage(&format!("looking for {}", file.path), err)),
+        // Owned: a stream of borrowed things is not `Send` for every lifetime, and what this is part of is spawned.
+        let paths: Vec<(String, Path)> = files
+            .iter()
+            .map(|it| (it.path.clone(), self.path_in(table, &it.path)))
+            .collect();
+        let store = Arc::clone(self.root().0);
+        let mut looks = stream::iter(paths)
+            .map(|(file, path)| {
+                let store = Arc::clone(&store);
+                async move {
+                    match store.head(&path).await {
+                        Ok(_) => Ok(None),
+                        Err(StoreError::NotFound { .. }) => Ok(Some(file)),
+                        Err(err) => Err(Error::storage(&format!("looking for {file}"), err)),
+                    }
                 }
             })
             .buffered(16);

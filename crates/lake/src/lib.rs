@@ -26,5 +26,6 @@ pub use error::{Error, Result};
 pub use files::FILE_BYTES;
 pub use history::{Changes, DataFile, History};
 pub use options::store_options;
+pub use replace::{Part, Staged};
 pub use state::{Head, Standing};
 pub use storage::Lake;

@@ -1,8 +1,13 @@
 //! A build: candidates of what changed, checks on the candidates, and one publication of all tables together.
 
 mod candidates;
+mod changes;
+mod digest;
+mod parts;
+mod reach;
 mod report;
 mod step;
+mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,13 +24,15 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::{
     Error, Result,
-    checks::CheckResult,
+    checks::{CheckResult, REFERENCE},
     models::Catalog,
     publication::{self, Checked, Publication, Run},
     reference,
 };
 
 pub(crate) use candidates::Candidates;
+pub use changes::{Extent, Reason};
+pub(crate) use parts::{MUNICIPALITY, is_split, parts_in, within};
 pub use report::{BuildEvent, BuildReport, BuiltModel, Failure};
 pub(crate) use step::Computed;
 use step::{Outcome, Step};
@@ -229,6 +236,7 @@ impl Builder<'_> {
             models: BTreeMap::new(),
             reads: BTreeMap::new(),
             checks_passed: BTreeMap::new(),
+            failing: BTreeMap::new(),
             traceparent: Some(Traceparent::of(&Span::current()).to_string()),
         };
         for (table, node) in self.catalog.nodes() {
@@ -254,6 +262,9 @@ impl Builder<'_> {
                     .unwrap_or_default(),
             };
             next.checks_passed.insert(table.clone(), passed);
+            let results = checks.get(table).map(Vec::as_slice).unwrap_or_default();
+            let failing = failing(table, previous, old.is_some(), results);
+            next.failing.insert(table.clone(), failing);
         }
         next
     }
@@ -274,6 +285,23 @@ impl Builder<'_> {
         });
         Ok(checked.collect())
     }
+}
+
+/// The checks of a table that fail: by what was checked now, and else as it was published. Where the table `stays`, what was not
+/// checked is as it was; otherwise only what it refers to may not have been.
+fn failing(
+    table: &str,
+    previous: Option<&Publication>,
+    stays: bool,
+    results: &[CheckResult],
+) -> BTreeSet<String> {
+    let was = previous.and_then(|it| it.failing.get(table));
+    let is_open = |name: &&String| {
+        (stays || name.starts_with(REFERENCE)) && !results.iter().any(|it| it.check == **name)
+    };
+    let still = was.into_iter().flatten().filter(is_open).cloned();
+    let now = results.iter().filter(|it| !it.passed());
+    still.chain(now.map(|it| it.check.clone())).collect()
 }
 
 /// An id that sorts by time.

@@ -1,5 +1,7 @@
 //! Checks of a table: grain, predicates, ranges and references, each with how many rows fail and which.
 
+use std::collections::BTreeSet;
+
 use contract::{Entity, Field, Pii};
 use datafusion::{
     arrow::{
@@ -9,12 +11,15 @@ use datafusion::{
     },
     error::DataFusionError,
     prelude::SessionContext,
+    sql::unparser::expr_to_sql,
 };
+use lake::Part;
 use serde::{Deserialize, Serialize};
 use spec::{Reference, Severity};
 
 use crate::{
     Error, Result,
+    build::{MUNICIPALITY, is_split, within},
     models::{Node, Origin},
 };
 
@@ -71,24 +76,59 @@ struct Rule {
     line: Option<u64>,
 }
 
+/// Which rows have to be looked at: those of these municipalities, except by the checks named, which look at all. The other
+/// rows have passed already.
+pub(crate) type Since<'a> = Option<(&'a BTreeSet<Part>, &'a BTreeSet<String>)>;
+
 /// Checks the rows of a table on their own: its grain and its predicates. The session knows the table
 /// by its name.
-pub async fn rows(ctx: &SessionContext, node: &Node) -> Result<Vec<CheckResult>> {
+pub(crate) async fn rows(
+    ctx: &SessionContext,
+    node: &Node,
+    since: Since<'_>,
+) -> Result<Vec<CheckResult>> {
     let table = node.table();
     let rules = rules(node);
-    let mut results = Vec::with_capacity(rules.len() + 1);
-    // Counting them all in one pass over the table.
-    let counts: Vec<String> = rules
-        .iter()
-        .map(|rule| format!("count(*) filter (where ({}) is false)", rule.predicate))
-        .collect();
-    let sql = format!("select {} from {}", counts.join(", "), quoted(&table));
-    let counted = match collect(ctx, &sql).await {
-        Ok(counted) => counted,
-        Err(err) => return Err(blame(ctx, node, &rules, err).await),
+    let looks_at_all = |name: &str| since.is_none_or(|(_, failing)| failing.contains(name));
+    let changed = match since {
+        Some((parts, _)) => Some(condition(node, parts)?),
+        None => None,
     };
-    for (at, rule) in rules.iter().enumerate() {
-        let failed_rows = number(&counted, at);
+    let mut failed = vec![0; rules.len()];
+    for all in [true, false] {
+        let asked: Vec<usize> = (0..rules.len())
+            .filter(|at| looks_at_all(&rules[*at].name) == all)
+            .collect();
+        let only = if all { None } else { changed.as_deref() };
+        if asked.is_empty() || only == Some(NOTHING) {
+            continue;
+        }
+        // Counting them together in one pass over the table.
+        let counts: Vec<String> = asked
+            .iter()
+            .map(|at| {
+                format!(
+                    "count(*) filter (where ({}) is false)",
+                    rules[*at].predicate
+                )
+            })
+            .collect();
+        let place = only.map_or_else(String::new, |it| format!(" where {it}"));
+        let sql = format!(
+            "select {} from {}{place}",
+            counts.join(", "),
+            quoted(&table)
+        );
+        let counted = match collect(ctx, &sql).await {
+            Ok(counted) => counted,
+            Err(err) => return Err(blame(ctx, node, &rules, err).await),
+        };
+        for (place, at) in asked.into_iter().enumerate() {
+            failed[at] = number(&counted, place);
+        }
+    }
+    let mut results = Vec::with_capacity(rules.len() + 1);
+    for (rule, failed_rows) in rules.iter().zip(failed) {
         let failing = format!("({}) is false", rule.predicate);
         results.push(CheckResult {
             model: table.clone(),
@@ -100,35 +140,64 @@ pub async fn rows(ctx: &SessionContext, node: &Node) -> Result<Vec<CheckResult>>
     }
     // Current state has one row a key by construction.
     if matches!(node.origin, Origin::Written(_)) {
-        results.push(grain(ctx, node).await?);
+        results.push(grain(ctx, node, changed.as_deref()).await?);
     }
     Ok(results)
 }
 
-/// Checks what a table refers to. The session knows the table and those it refers to.
-pub async fn references(ctx: &SessionContext, node: &Node) -> Result<Vec<CheckResult>> {
+/// Checks one reference of a table. The session knows the table and the one it points to. `changed`: only the rows of these
+/// municipalities are looked at.
+pub(crate) async fn reference(
+    ctx: &SessionContext,
+    node: &Node,
+    it: &Reference,
+    changed: Option<&BTreeSet<Part>>,
+) -> Result<CheckResult> {
     let table = node.table();
-    let mut results = Vec::new();
-    for it in references_of(node) {
-        let (column, target) = (name(&it.column), name(&it.target));
-        let condition = format!(
-            "{column} is not null and not exists (select 1 from {} as pointed where pointed.{target} = pointing.{column})",
-            quoted(&it.table)
-        );
-        let sql = format!(
-            "select count(*) from {} as pointing where {condition}",
-            quoted(&table)
-        );
-        let failed_rows = number(&query(ctx, node, "a reference", &sql).await?, 0);
-        results.push(CheckResult {
-            model: table.clone(),
-            check: format!("reference_{}", it.column),
-            is_error: it.severity == Severity::Error,
-            failed_rows,
-            sample: sample(ctx, node, failed_rows, &condition).await?,
-        });
+    let (column, target) = (name(&it.column), name(&it.target));
+    let mut condition = format!(
+        "{column} is not null and not exists (select 1 from {} as pointed where pointed.{target} = pointing.{column})",
+        quoted(&it.table)
+    );
+    if let Some(parts) = changed {
+        let place = self::condition(node, parts)?;
+        condition = format!("{place} and {condition}");
     }
-    Ok(results)
+    let sql = format!(
+        "select count(*) from {} as pointing where {condition}",
+        quoted(&table)
+    );
+    let failed_rows = number(&query(ctx, node, "a reference", &sql).await?, 0);
+    Ok(CheckResult {
+        model: table,
+        check: reference_check(it),
+        is_error: it.severity == Severity::Error,
+        failed_rows,
+        sample: sample(ctx, node, failed_rows, &condition).await?,
+    })
+}
+
+/// What the check of a reference is called.
+pub(crate) fn reference_check(it: &Reference) -> String {
+    format!("{REFERENCE}{}", it.column)
+}
+
+/// How the names of checks of references begin.
+pub(crate) const REFERENCE: &str = "reference_";
+
+/// No row at all, in SQL.
+const NOTHING: &str = "false";
+
+/// The rows of some municipalities, in SQL; all rows of a table that is not split by them.
+fn condition(node: &Node, parts: &BTreeSet<Part>) -> Result<String> {
+    if parts.is_empty() {
+        return Ok(NOTHING.to_owned());
+    }
+    if !is_split(node.partition_by()) {
+        return Ok("true".to_owned());
+    }
+    let named = within(parts).and_then(|it| expr_to_sql(&it).map(|it| it.to_string()));
+    named.map_err(|err| Error::query(format!("checking {}", node.table()), err))
 }
 
 /// Where a table's columns point: as its header says, or, in current state, by the name of a key.
@@ -198,16 +267,37 @@ fn range(field: &Field) -> Option<Rule> {
     })
 }
 
-async fn grain(ctx: &SessionContext, node: &Node) -> Result<CheckResult> {
+/// Whether each key is there once. `changed` says which rows are new; keys of all others are known to be there once.
+async fn grain(ctx: &SessionContext, node: &Node, changed: Option<&str>) -> Result<CheckResult> {
     let keys: Vec<String> = node.grain().iter().map(|it| name(it)).collect();
+    let table = quoted(&node.table());
+    let rows = match changed {
+        None => table,
+        Some(changed) if node.grain().iter().any(|it| it == MUNICIPALITY) => {
+            format!("{table} where {changed}")
+        }
+        // A new row may have the key of one elsewhere.
+        Some(changed) => {
+            let same: Vec<String> = keys
+                .iter()
+                .map(|key| format!("there.{key} = come.{key}"))
+                .collect();
+            format!(
+                "{table} as there left semi join (select distinct {} from {table} where {changed}) as come on {}",
+                keys.join(", "),
+                same.join(" and ")
+            )
+        }
+    };
     let keys = keys.join(", ");
-    let table = node.table();
     let doubled = format!(
-        "select {keys}, count(*) as _copies from {} group by {keys} having count(*) > 1",
-        quoted(&table)
+        "select {keys}, count(*) as _copies from {rows} group by {keys} having count(*) > 1"
     );
     let sql = format!("select coalesce(sum(_copies - 1), 0) from ({doubled})");
-    let failed_rows = number(&query(ctx, node, "the grain", &sql).await?, 0);
+    let failed_rows = match changed {
+        Some(NOTHING) => 0,
+        _ => number(&query(ctx, node, "the grain", &sql).await?, 0),
+    };
     let sample = if failed_rows == 0 {
         Vec::new()
     } else {
@@ -215,7 +305,7 @@ async fn grain(ctx: &SessionContext, node: &Node) -> Result<CheckResult> {
         keys_of(&query(ctx, node, "the grain", &sql).await?)
     };
     Ok(CheckResult {
-        model: table,
+        model: node.table(),
         check: "grain".to_owned(),
         is_error: true,
         failed_rows,

@@ -12,7 +12,7 @@ pub mod rehearsal;
 mod session;
 mod warehouse;
 
-pub use build::{BuildEvent, BuildReport, BuiltModel, Failure};
+pub use build::{BuildEvent, BuildReport, BuiltModel, Extent, Failure, Reason};
 pub use error::{Error, Result};
 pub use publication::{Checked, Publication, Run, pinned};
 pub use session::{CATALOG, SCHEMAS, read_only_options};

@@ -7,15 +7,20 @@ mod storable;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
 };
 
 use contract::Entity;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::{
+    catalog::TableProvider,
+    prelude::{DataFrame, SessionContext},
+};
 use sha2::{Digest, Sha256};
 use spec::{Definition, Mistake, Model, parse_definitions, parse_model};
 
-use crate::{Error, Result, functions, reference, session};
+use crate::{Error, Result, build::MUNICIPALITY, functions, reference, session};
 
+pub(crate) use current::{News, schema as current_schema};
 pub use storable::storable;
 
 /// The schemas a model can live in.
@@ -193,9 +198,10 @@ impl Node {
 
     /// The columns its table is split by.
     pub fn partition_by(&self) -> &[String] {
+        static BY_MUNICIPALITY: LazyLock<[String; 1]> = LazyLock::new(|| [MUNICIPALITY.to_owned()]);
         match &self.origin {
             Origin::Written(model) => &model.partition_by,
-            Origin::Current(_) => &[],
+            Origin::Current(_) => BY_MUNICIPALITY.as_slice(),
         }
     }
 
@@ -208,12 +214,7 @@ impl Node {
                     .map(|it| (it.name.as_str(), it.doc.as_str()))
                     .collect()
             }
-            Origin::Current(entity) => {
-                let fields = entity.fields.iter();
-                fields
-                    .map(|it| (it.name.as_str(), it.doc.as_str()))
-                    .collect()
-            }
+            Origin::Current(entity) => current::columns(entity),
         }
     }
 
@@ -263,6 +264,27 @@ impl Node {
                 Ok(rows)
             }
         }
+    }
+}
+
+impl Node {
+    /// What `landed`, rows that have come since, make of the current state `built`; `None` where this is not current state, or
+    /// where it makes no difference.
+    pub(crate) async fn news(
+        &self,
+        ctx: &SessionContext,
+        built: Arc<dyn TableProvider>,
+        landed: Arc<dyn TableProvider>,
+    ) -> Result<Option<News>> {
+        let Origin::Current(entity) = &self.origin else {
+            return Ok(None);
+        };
+        let news = current::news(ctx, entity, built, landed).await;
+        let stored = news.and_then(|news| match news {
+            Some(News { parts, rows }) => storable(rows).map(|rows| Some(News { parts, rows })),
+            None => Ok(None),
+        });
+        stored.map_err(|err| Error::query(format!("planning {}", entity.core_table()), err))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Publications: which version of every table is served, and the record of every build that checked anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use lake::{Head, Lake};
@@ -36,6 +36,9 @@ pub struct Publication {
     pub reads: BTreeMap<String, BTreeMap<String, String>>,
     /// For every model, how many checks passed.
     pub checks_passed: BTreeMap<String, usize>,
+    /// For every model, the checks that fail and stop nothing.
+    #[serde(default)]
+    pub failing: BTreeMap<String, BTreeSet<String>>,
     /// The build's place in its trace, as W3C Trace Context writes it.
     #[serde(default)]
     pub traceparent: Option<String>,

@@ -32,7 +32,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     checks, functions,
-    models::{Catalog, Node, Origin},
+    models::{self, Catalog, Node, Origin},
     reference, session,
 };
 
@@ -154,7 +154,7 @@ impl Rehearsal {
     }
 
     async fn audit(&self, node: &Node) -> Result<()> {
-        let results = checks::rows(&self.ctx, node).await.map_err(outside)?;
+        let results = checks::rows(&self.ctx, node, None).await.map_err(outside)?;
         match results.iter().find(|it| it.stops()) {
             Some(failed) => exec_err!("{failed}"),
             None => Ok(()),
@@ -168,7 +168,7 @@ impl Rehearsal {
             Some(Node {
                 origin: Origin::Current(entity),
                 ..
-            }) => entity.arrow_schema(),
+            }) => models::current_schema(entity),
             Some(node) => {
                 let rows = self.compute(node).await?;
                 Arc::new(rows.schema().as_arrow().clone())

@@ -21,7 +21,7 @@ use crate::{functions, reference};
 
 pub(crate) use ops::Ops;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
-pub(crate) use tables::{At, Tables, Versions, landed};
+pub(crate) use tables::{At, Tables, Versions, landed, landed_column};
 
 /// The catalog of every session.
 pub const CATALOG: &str = "pejl";

@@ -28,7 +28,10 @@ use warehouse::{models::Catalog, rehearsal::Rehearsal};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Where it was compiled, unless cargo says otherwise: one binary then runs the files of any checkout.
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR");
+    let crate_folder = crate_folder.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let top = Path::new(&crate_folder).join("../..");
     let pipelines = top.join("pipelines");
     let catalog = Catalog::read(&pipelines.join("models"), &pipelines.join("definitions"));
     let catalog = match catalog {

@@ -50,9 +50,6 @@ running as (
         unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
     from participation
 ),
-gone as (
-    select citizen_id, exit_date from core.citizen where exit_date is not null
-),
 -- A citizen counts once in a cell: the latest start says what was known before, the latest end what came after.
 member as (
     select
@@ -70,7 +67,7 @@ member as (
         max(case when r.end_half = r.half_number then r.end_order end) as end_order
     from running as r
     join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
-    left join gone as g on g.citizen_id = r.citizen_id
+    left join core.citizen_exit as g on g.municipality_code = r.municipality_code and g.citizen_id = r.citizen_id
     group by grouping sets (
         (r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id),
         (r.municipality_code, r.half_number, r.offer_id, r.citizen_id)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::Outcome;
+use super::{Extent, Outcome};
 use crate::publication::Checked;
 
 /// Something that happened during a build.
@@ -22,7 +22,9 @@ pub enum BuildEvent {
     Built {
         /// The table.
         model: String,
-        /// How many rows it has.
+        /// How much of it was computed.
+        extent: Extent,
+        /// How many rows that is.
         rows: u64,
         /// How many of its checks failed.
         failed: usize,
@@ -46,15 +48,18 @@ impl fmt::Display for BuildEvent {
             Self::Building { model } => write!(f, "{model} building"),
             Self::Built {
                 model,
-                rows,
-                failed: 0,
-            } => write!(f, "{model} built, {rows} rows"),
-            Self::Built {
-                model,
+                extent,
                 rows,
                 failed,
             } => {
-                write!(f, "{model} built, {rows} rows, {failed} checks failed")
+                write!(f, "{model} built, {rows} rows")?;
+                if let Extent::Parts(parts, _) = extent {
+                    write!(f, " of {} municipalities", parts.len())?;
+                }
+                match failed {
+                    0 => Ok(()),
+                    failed => write!(f, ", {failed} checks failed"),
+                }
             }
             Self::Failed { model } => write!(f, "{model} failed"),
             Self::Published { id } => write!(f, "publication {id}"),
@@ -83,9 +88,11 @@ pub struct BuildReport {
 pub struct BuiltModel {
     /// The table.
     pub model: String,
-    /// Its new version.
+    /// Its version.
     pub version: i64,
-    /// How many rows it has.
+    /// How much of it was computed.
+    pub extent: Extent,
+    /// How many rows that is.
     pub rows: u64,
 }
 
@@ -151,6 +158,7 @@ impl BuildReport {
                 Outcome::Made { candidate, .. } => report.built.push(BuiltModel {
                     model,
                     version: candidate.version,
+                    extent: candidate.extent.clone(),
                     rows: candidate.rows,
                 }),
                 Outcome::Failed(reason) => report.failures.push(Failure::Model {

@@ -1,25 +1,22 @@
 //! The part of a build where models are computed, those that wait for nothing side by side.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
-use arrow::datatypes::SchemaRef;
 use datafusion::{
-    execution::SendableRecordBatchStream,
-    physical_plan::stream::RecordBatchStreamAdapter,
-    prelude::{DataFrame, SessionContext},
+    common::JoinType,
+    prelude::{SessionContext, ident},
 };
-use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
+use lake::Part;
+use spec::Reference;
 use telemetry::{SPANS, metric};
 use tracing::{Instrument, field::Empty};
 
-use super::{BuildEvent, Builder, Candidates};
+use super::{BuildEvent, Builder, Candidates, Extent, write::Made};
 use crate::{
     Error, Result,
     checks::{self, CheckResult},
@@ -36,8 +33,14 @@ pub(crate) type Computed = BTreeMap<String, Candidate>;
 pub(crate) struct Candidate {
     pub(super) fingerprint: String,
     pub(super) reads: BTreeMap<String, String>,
+    /// The published version it was made from.
+    pub(super) base: Option<i64>,
     pub(super) version: i64,
+    /// The parts in which it has other rows than that; `None` where all may be others.
+    pub(super) changed: Option<BTreeSet<Part>>,
+    /// How many rows were computed.
     pub(super) rows: u64,
+    pub(super) extent: Extent,
     pub(super) checks: Vec<CheckResult>,
 }
 
@@ -135,9 +138,11 @@ impl Step<'_> {
             (self.builder.observe)(BuildEvent::Kept { model: table });
             return Ok(Outcome::Kept { version });
         }
+        let base = self.previous.as_ref().and_then(|it| it.tables.get(&table));
         if let Some(candidate) = self.computed.get(&table)
             && candidate.fingerprint == fingerprint
             && candidate.reads == reads
+            && candidate.base == base.copied()
         {
             self.candidates.set(&table, candidate.version);
             let candidate = candidate.clone();
@@ -160,20 +165,24 @@ impl Step<'_> {
         let made = self.make(node, &table).instrument(span.clone()).await;
         metric::BUILD_MODEL.record([&table], begun.elapsed().as_secs_f64());
         match made {
-            Ok((version, rows, checks)) => {
+            Ok((made, checks)) => {
                 let failed = checks.iter().filter(|it| !it.passed()).count();
-                span.record("rows", rows);
+                span.record("rows", made.rows);
                 span.record("failed_checks", failed);
                 (self.builder.observe)(BuildEvent::Built {
                     model: table,
-                    rows,
+                    extent: made.extent.clone(),
+                    rows: made.rows,
                     failed,
                 });
                 let candidate = Candidate {
                     fingerprint,
                     reads,
-                    version,
-                    rows,
+                    base: base.copied(),
+                    version: made.version,
+                    changed: made.changed,
+                    rows: made.rows,
+                    extent: made.extent,
                     checks,
                 };
                 Ok(Outcome::Made {
@@ -196,12 +205,23 @@ impl Step<'_> {
         }
     }
 
-    /// Computes and checks a model: its new version, how many rows it has, and what came of the checks.
-    async fn make(&self, node: &Node, table: &str) -> Result<(i64, u64, Vec<CheckResult>)> {
-        let (version, rows) = self.write(node, table).await?;
-        self.candidates.set(table, version);
-        let checks = checks::rows(&self.ctx, node).await?;
-        Ok((version, rows, checks))
+    /// Computes and checks a model.
+    async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
+        let made = self.write(node, table).await?;
+        self.candidates.set(table, made.version);
+        let checks = self.check(node, table, &made).await?;
+        Ok((made, checks))
+    }
+
+    /// Checks the rows of a candidate. What passed when it was published passes still for the parts that stayed.
+    async fn check(&self, node: &Node, table: &str, made: &Made) -> Result<Vec<CheckResult>> {
+        let failing = self.previous.as_ref().and_then(|it| it.failing.get(table));
+        match (&made.changed, failing) {
+            (Some(parts), Some(failing)) => {
+                checks::rows(&self.ctx, node, Some((parts, failing))).await
+            }
+            _ => checks::rows(&self.ctx, node, None).await,
+        }
     }
 
     /// The published version, where nothing it came from has changed.
@@ -237,62 +257,86 @@ impl Step<'_> {
             .collect()
     }
 
-    /// Writes the candidate: its version and how many rows it has.
-    async fn write(&self, node: &Node, table: &str) -> Result<(i64, u64)> {
-        let rows = node.rows(&self.ctx).await?;
-        let schema: SchemaRef = Arc::new(rows.schema().as_arrow().clone());
-        let count = Arc::new(AtomicU64::new(0));
-        let stream = counted(rows, Arc::clone(&schema), Arc::clone(&count))
-            .await
-            .map_err(|err| Error::query(format!("computing {table}"), err))?;
-        let lake = self.builder.lake;
-        let version = lake
-            .replace(table, &schema, stream, node.partition_by())
-            .await?;
-        Ok((version, count.load(Ordering::Relaxed)))
-    }
-
     /// Checks what tables refer to, wherever one side of a reference changed.
     pub(super) async fn references(
         &self,
         outcomes: &BTreeMap<String, Outcome>,
     ) -> Result<Vec<(String, Vec<CheckResult>)>> {
-        let changed = |table: &str| {
-            let version = outcomes.get(table).and_then(Outcome::version);
-            version
-                != self
-                    .previous
-                    .as_ref()
-                    .and_then(|it| it.tables.get(table).copied())
-        };
         let mut found = Vec::new();
         for (table, node) in self.builder.catalog.nodes() {
-            let references = checks::references_of(node);
-            let tables = || {
-                references
-                    .iter()
-                    .map(|it| it.table.as_str())
-                    .chain([table.as_str()])
-            };
-            let is_built =
-                tables().all(|it| outcomes.get(it).is_none_or(|it| it.version().is_some()));
-            if references.is_empty() || !is_built || !tables().any(changed) {
-                continue;
+            let mut results = Vec::new();
+            for reference in checks::references_of(node) {
+                let is_built = |table: &String| {
+                    let outcome = outcomes.get(table);
+                    outcome.is_none_or(|it| it.version().is_some())
+                };
+                if !is_built(table) || !is_built(&reference.table) {
+                    continue;
+                }
+                let pointing = self.changed(outcomes.get(table));
+                let is_passing = self.previous.as_ref().is_some_and(|it| {
+                    let failing = it.failing.get(table);
+                    failing.is_some_and(|it| !it.contains(&checks::reference_check(&reference)))
+                });
+                let looked_at = if is_passing && !self.lost_keys(&reference, outcomes).await? {
+                    pointing.as_ref()
+                } else {
+                    let pointed = self.changed(outcomes.get(&reference.table));
+                    let is_same =
+                        |it: &Option<BTreeSet<Part>>| it.as_ref().is_some_and(BTreeSet::is_empty);
+                    if is_same(&pointing) && is_same(&pointed) {
+                        continue;
+                    }
+                    None
+                };
+                if looked_at.is_some_and(BTreeSet::is_empty) {
+                    continue;
+                }
+                results.push(checks::reference(&self.ctx, node, &reference, looked_at).await?);
             }
-            found.push((table.clone(), checks::references(&self.ctx, node).await?));
+            if !results.is_empty() {
+                found.push((table.clone(), results));
+            }
         }
         Ok(found)
     }
-}
 
-/// The rows of a query, counted as they pass.
-async fn counted(
-    rows: DataFrame,
-    schema: SchemaRef,
-    count: Arc<AtomicU64>,
-) -> datafusion::error::Result<SendableRecordBatchStream> {
-    let stream = rows.execute_stream().await?.inspect_ok(move |batch| {
-        count.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-    });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    /// The parts in which a table has other rows than it was published with; `None` where all may be others. A code list has not.
+    fn changed(&self, outcome: Option<&Outcome>) -> Option<BTreeSet<Part>> {
+        match outcome {
+            None | Some(Outcome::Kept { .. }) => Some(BTreeSet::new()),
+            Some(Outcome::Made { candidate, .. }) => candidate.changed.clone(),
+            Some(Outcome::Failed(_) | Outcome::Blocked(_)) => None,
+        }
+    }
+
+    /// Whether the table that a reference points to may have lost some of what can be pointed to.
+    async fn lost_keys(
+        &self,
+        reference: &Reference,
+        outcomes: &BTreeMap<String, Outcome>,
+    ) -> Result<bool> {
+        let table = &reference.table;
+        let Some(Outcome::Made { candidate, .. }) = outcomes.get(table) else {
+            return Ok(false);
+        };
+        let (Some(parts), Some(base)) = (&candidate.changed, candidate.base) else {
+            return Ok(true);
+        };
+        if parts.is_empty() {
+            return Ok(false);
+        }
+        let key = &reference.target;
+        let before = self.part_rows(table, base, parts).await?;
+        let after = self.part_rows(table, candidate.version, parts).await?;
+        let lost = async {
+            let before = before.select(vec![ident(key)])?;
+            let after = after.select(vec![ident(key).alias("_after")])?;
+            let lost = before.join(after, JoinType::LeftAnti, &[key], &["_after"], None)?;
+            lost.limit(0, Some(1))?.count().await
+        };
+        let lost = lost.await;
+        let lost = lost.map_err(|err| Error::query(format!("comparing {table}"), err))?;
+        Ok(lost > 0)
+    }
 }

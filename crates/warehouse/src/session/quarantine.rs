@@ -11,7 +11,7 @@ use datafusion::{
 };
 use lake::Lake;
 
-use super::tables::outside;
+use super::tables::{landed_column, outside};
 
 /// A mark is sent by whoever holds the source's one producer for it, after reading all marks: a row has one at most. Should it have
 /// more, the first counts.
@@ -48,30 +48,9 @@ async fn landed(lake: &Lake, name: &str, schema: SchemaRef) -> Result<Arc<dyn Ta
     let Some(table) = found else {
         return Ok(Arc::new(EmptyTable::new(schema)));
     };
-    // A table of before a column was thought of gets it with the next row that lands.
-    if table.schema().fields().len() < schema.fields().len() {
-        return with_columns(table, &schema);
-    }
-    Ok(table)
-}
-
-/// The table with the columns of `schema` that it lacks, as nulls.
-fn with_columns(
-    table: Arc<dyn TableProvider>,
-    schema: &SchemaRef,
-) -> Result<Arc<dyn TableProvider>> {
-    use datafusion::{
-        prelude::{ident, lit},
-        scalar::ScalarValue,
-    };
-    let has = table.schema();
-    let columns = schema.fields().iter().map(|field| {
-        Ok(match has.field_with_name(field.name()) {
-            Ok(_) => ident(field.name()),
-            Err(_) => lit(ScalarValue::try_from(field.data_type())?).alias(field.name()),
-        })
-    });
+    let rows = SessionContext::new().read_table(table)?;
+    let columns = schema.fields().iter();
+    let columns = columns.map(|field| landed_column(rows.schema(), field));
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    let rows = SessionContext::new().read_table(table)?.select(columns)?;
-    Ok(rows.into_view())
+    Ok(rows.select(columns)?.into_view())
 }

@@ -2,11 +2,15 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{SchemaProvider, TableProvider, empty::EmptyTable},
+    common::DFSchema,
     error::{DataFusionError, Result},
+    logical_expr::{Expr, cast},
+    prelude::{ident, lit},
+    scalar::ScalarValue,
 };
 use lake::Lake;
 
@@ -47,6 +51,17 @@ pub(crate) fn landed(table: &str) -> Option<SchemaRef> {
         "quarantine_mark" => Some(contract::mark_raw_schema()),
         name => contract::entity(name).map(contract::raw_schema),
     }
+}
+
+/// A column of a landed table, in the field's type: nulls where the rows that landed so far are of before it was thought of. The next
+/// one adds it to the table.
+pub(crate) fn landed_column(landed: &DFSchema, field: &Field) -> Result<Expr> {
+    let column = if landed.has_column_with_unqualified_name(field.name()) {
+        cast(ident(field.name()), field.data_type().clone())
+    } else {
+        lit(ScalarValue::try_from(field.data_type())?)
+    };
+    Ok(column.alias(field.name()))
 }
 
 /// One schema of a session.

@@ -1,0 +1,227 @@
+//! A candidate is written: the rows of a model, all of them or those of some municipalities, in a new version of its table unless
+//! they are the rows it has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    logical_expr::Expr,
+    prelude::{DataFrame, ident},
+};
+use lake::Part;
+
+use super::{
+    changes::{Extent, Reason},
+    digest::{Digests, digests_of, watched},
+    parts::{is_split, within},
+    step::Step,
+};
+use crate::{
+    Error, Result,
+    models::{News, Node, Origin},
+};
+
+/// More landed rows than one in so many, by the size of their files, are not worked in: all are read then.
+const SHARE: u64 = 4;
+
+/// A table as it will be published.
+pub(super) struct Made {
+    pub(super) version: i64,
+    /// The parts in which it has other rows than the published version; `None` where all may be others.
+    pub(super) changed: Option<BTreeSet<Part>>,
+    /// How many rows were computed.
+    pub(super) rows: u64,
+    /// How much of the table was computed.
+    pub(super) extent: Extent,
+}
+
+impl Step<'_> {
+    /// Computes what has to be computed of a model.
+    pub(super) async fn write(&self, node: &Node, table: &str) -> Result<Made> {
+        let (extent, rows) = self.rows_to_write(node, table).await?;
+        let published = self.previous.as_ref().and_then(|it| it.tables.get(table));
+        let parts = match &extent {
+            Extent::Whole(_) => None,
+            Extent::Parts(parts, _) => Some(parts),
+        };
+        if let (Some(version), Some(parts)) = (published, parts)
+            && parts.is_empty()
+        {
+            return Ok(Made {
+                version: *version,
+                changed: Some(BTreeSet::new()),
+                rows: 0,
+                extent,
+            });
+        }
+        let failed = |err| Error::query(format!("computing {table}"), err);
+        let partition_by = node.partition_by();
+        let schema: SchemaRef = rows.schema().inner().clone();
+        let stream = rows.execute_stream().await.map_err(failed)?;
+        let (stream, digester) = watched(stream, is_split(partition_by)).map_err(failed)?;
+        let lake = self.builder.lake;
+        let staged = lake.stage(table, &schema, stream, partition_by).await?;
+        let digests = std::mem::take(&mut *digester.lock().unwrap_or_else(PoisonError::into_inner));
+        let rows = digests.values().map(|it| it.rows).sum();
+        let before = match published {
+            Some(version) => self.digests(table, *version, node, &schema, parts).await,
+            None => Ok(None),
+        };
+        let (version, changed) = match (published, before) {
+            (_, Err(err)) => {
+                lake.discard(staged).await;
+                return Err(err);
+            }
+            (Some(base), Ok(Some(before))) => {
+                let changed = different(&before, &digests);
+                if changed.is_empty() {
+                    lake.discard(staged).await;
+                    (*base, Some(changed))
+                } else {
+                    let version = lake.swap(staged, Some((*base, &changed))).await?;
+                    (version, Some(changed))
+                }
+            }
+            _ => (lake.swap(staged, None).await?, None),
+        };
+        Ok(Made {
+            version,
+            changed,
+            rows,
+            extent,
+        })
+    }
+
+    /// The rows a candidate takes, and how much of the table they are.
+    async fn rows_to_write(&self, node: &Node, table: &str) -> Result<(Extent, DataFrame)> {
+        let extent = match &node.origin {
+            Origin::Current(_) => match self.news(node, table).await? {
+                Some(Ok(news)) => {
+                    let causes = node.reads.clone();
+                    return Ok((Extent::Parts(news.parts, causes), news.rows));
+                }
+                Some(Err(reason)) => Extent::Whole(reason),
+                None => Extent::Parts(BTreeSet::new(), node.reads.clone()),
+            },
+            Origin::Written(_) => self.extent(node, table).await?,
+        };
+        let rows = node.rows(&self.ctx).await?;
+        match extent {
+            Extent::Parts(parts, causes) => {
+                if self.are_most(table, &parts).await? {
+                    return Ok((Extent::Whole(Reason::Most), rows));
+                }
+                let rows = within(&parts)
+                    .and_then(|it| rows.filter(it))
+                    .map_err(|err| Error::query(format!("planning {table}"), err))?;
+                Ok((Extent::Parts(parts, causes), rows))
+            }
+            whole => Ok((whole, rows)),
+        }
+    }
+
+    /// What has landed since current state was published, worked in; the reason why not, where all has to be read; `None`
+    /// where it makes no difference.
+    async fn news(&self, node: &Node, table: &str) -> Result<Option<Result<News, Reason>>> {
+        let whole = |reason| Ok(Some(Err(reason)));
+        let Some(previous) = &self.previous else {
+            return whole(Reason::New);
+        };
+        let Some(published) = previous.tables.get(table) else {
+            return whole(Reason::New);
+        };
+        if previous.models.get(table) != Some(&node.fingerprint()) {
+            return whole(Reason::Text);
+        }
+        let Some(raw) = node.reads.iter().next() else {
+            return whole(Reason::New);
+        };
+        let (Some(was), Some(now)) = (previous.inputs.get(raw), self.candidates.get(raw)) else {
+            return whole(Reason::Read(raw.clone()));
+        };
+        let all: u64 = self
+            .builder
+            .lake
+            .files(raw, now.version)
+            .await?
+            .iter()
+            .map(|it| it.bytes)
+            .sum();
+        let Some((landed, bytes)) = self.landed_since(raw, *was, now.version).await? else {
+            return whole(Reason::Read(raw.clone()));
+        };
+        if bytes > all / SHARE {
+            return whole(Reason::Most);
+        }
+        let built = self.built_table(table, *published).await?;
+        Ok(node.news(&self.ctx, built, landed).await?.map(Ok))
+    }
+
+    /// Whether so many parts are half of those the published table has, or more.
+    async fn are_most(&self, table: &str, parts: &BTreeSet<Part>) -> Result<bool> {
+        if parts.len() < 2 {
+            return Ok(false);
+        }
+        let published = self.previous.as_ref().and_then(|it| it.tables.get(table));
+        let Some(version) = published else {
+            return Ok(true);
+        };
+        let there = self.builder.lake.parts(table, *version).await?;
+        Ok(parts.len() * 2 > there.len())
+    }
+
+    /// What the published rows amount to, all or those of some parts; `None` where they have other columns or are split otherwise.
+    async fn digests(
+        &self,
+        table: &str,
+        version: i64,
+        node: &Node,
+        schema: &SchemaRef,
+        parts: Option<&BTreeSet<Part>>,
+    ) -> Result<Option<Digests>> {
+        let is_split = is_split(node.partition_by());
+        let lake = self.builder.lake;
+        if lake.partition_by(table, version).await? != node.partition_by() {
+            return Ok(None);
+        }
+        let rows = self.published_rows(table, version).await?;
+        let same_columns = rows.schema().fields().len() == schema.fields().len()
+            && schema.fields().iter().all(|field| {
+                rows.schema()
+                    .field_with_unqualified_name(field.name())
+                    .is_ok_and(|it| it.data_type().equals_datatype(field.data_type()))
+            });
+        if !same_columns {
+            return Ok(None);
+        }
+        let columns: Vec<Expr> = schema.fields().iter().map(|it| ident(it.name())).collect();
+        let digests = async {
+            let rows = match parts {
+                Some(parts) => rows.filter(within(parts)?)?,
+                None => rows,
+            };
+            let rows = rows.select(columns)?.execute_stream().await?;
+            digests_of(rows, is_split).await
+        };
+        let digests = digests.await;
+        digests
+            .map(Some)
+            .map_err(|err| Error::query(format!("reading {table}"), err))
+    }
+}
+
+/// The parts that do not amount to the same on both sides.
+fn different(before: &Digests, after: &Digests) -> BTreeSet<Part> {
+    let both: BTreeMap<&Part, ()> = before
+        .keys()
+        .chain(after.keys())
+        .map(|it| (it, ()))
+        .collect();
+    both.into_keys()
+        .filter(|part| before.get(*part) != after.get(*part))
+        .cloned()
+        .collect()
+}

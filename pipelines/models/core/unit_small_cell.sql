@@ -2,7 +2,7 @@
 -- grain: municipality_code, unit_id, month, measure
 -- partition_by: municipality_code
 -- definition: small_cells@1
--- check: counts_are_counts: n > 0
+-- check: counts_are_counts: n >= 0
 with
 -- Months and half-years are numbers here: year times twelve plus month less one, and a sixth of that.
 -- What mart.contract_status hides by month, of a unit or of the municipality (an empty unit).
@@ -32,6 +32,21 @@ contract_hidden as (
 ),
 goal_unit as (
     select distinct municipality_code, unit_id from core.goal where unit_id is not null
+),
+-- What mart.contract_status shows of the whole municipality.
+municipal_goal as (
+    select distinct
+        municipality_code,
+        case
+            when indicator = 'workplace_share' then 1
+            when indicator = 'effect_1m' then 3
+            when indicator in ('effect_3m', 'effect_3m_sustained') then 4
+            when indicator = 'effect_7m' then 5
+            when starts_with(indicator, 'interview_timeliness') then 6
+            when indicator = 'satisfaction_share' then 7
+        end as measure_number
+    from core.goal
+    where unit_id is null
 ),
 unit_count as (
     select
@@ -153,6 +168,7 @@ cell as (
         u.measure_number,
         u.n,
         coalesce(u.n between 1 and 4, false) or c.month_number is not null as hidden,
+        m.measure_number is not null as in_month,
         -- What contract_status shows of a unit with a goal is shown there whatever happens here.
         u.n + case when g.unit_id is not null then 1000000000 else 0 end as priority
     from unit_count as u
@@ -162,8 +178,10 @@ cell as (
         and c.month_number = u.month_number
         and c.measure_number = u.measure_number
     left join goal_unit as g on g.municipality_code = u.municipality_code and g.unit_id = u.unit_id
+    left join municipal_goal as m on m.municipality_code = u.municipality_code and m.measure_number = u.measure_number
     union all
-    select municipality_code, '' as unit_id, month_number, half_number, measure_number, n, hidden, priority from beside
+    select municipality_code, '' as unit_id, month_number, half_number, measure_number, n, hidden, true as in_month, priority
+    from beside
 ),
 numbered as (
     select
@@ -171,8 +189,8 @@ numbered as (
         cast(dense_rank() over (partition by municipality_code order by unit_id, month_number) as bigint) as place
     from cell
 ),
--- Totals known from elsewhere: 1 a month over the units (contract_status), 2 a half-year over units and months, which is that
--- over the offers, 3 those known after one month over those known after three and the rest.
+-- Totals known from elsewhere: 1 a month over the units, where the municipality has a goal, 2 a half-year over units and
+-- months, which is that over the offers, 3 those known after one month over those known after three and the rest.
 closed as (
     select
         municipality_code,
@@ -185,7 +203,7 @@ closed as (
             n,
             1,
             [
-                case when measure_number not in (2, 8) then month_number * 100 + measure_number end,
+                case when in_month and measure_number not in (2, 8) then month_number * 100 + measure_number end,
                 case when measure_number in (2, 7) then half_number * 100 + measure_number + 10 end,
                 case when measure_number in (3, 4, 8) then place * 100 + 30 end
             ],
@@ -201,6 +219,6 @@ select
     ([
         'active_participations', 'complaints', 'effect_1m', 'effect_3m', 'effect_7m', 'interviews', 'satisfaction', 'between'
     ])[measure_number] as measure,  -- What is counted; between is nowhere shown: those known after one month and not after three.
-    n  -- The count itself.
+    n  -- The count itself; a zero is here only where the contracts hide it.
 from closed
 where hidden and unit_id <> ''

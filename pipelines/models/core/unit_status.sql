@@ -102,7 +102,8 @@ dated as (
         cast(add_months(make_date(month_number / 12, month_number % 12 + 1, 1), 1) - interval '1 day' as date) as last_day
     from month
 ),
--- Zero is known only where something of the month has been read; of a day's stock, where that day has.
+-- Zero is known only where something of the month has been read; of a day's stock, where that day has; of effects, where no
+-- window of the month is pending.
 known as (
     select
         m.municipality_code,
@@ -115,14 +116,14 @@ known as (
         w.at_workplace,
         coalesce(w.active, case when r.participation >= m.last_day then 0 end) as active,
         e.success_1m,
-        coalesce(nullif(e.n_1m, 0), case when r.benefit_spell >= add_months(m.first_day, 1) then 0 end) as n_1m,
+        coalesce(nullif(e.n_1m, 0), case when r.benefit_spell >= add_months(m.last_day, 1) then 0 end) as n_1m,
         e.success_3m,
-        coalesce(nullif(e.n_3m, 0), case when r.benefit_spell >= add_months(m.first_day, 3) then 0 end) as n_3m,
+        coalesce(nullif(e.n_3m, 0), case when r.benefit_spell >= add_months(m.last_day, 3) then 0 end) as n_3m,
         e.success_sustained,
-        coalesce(nullif(e.n_sustained, 0), case when r.benefit_spell >= add_months(m.first_day, 3) then 0 end) as n_sustained,
+        coalesce(nullif(e.n_sustained, 0), case when r.benefit_spell >= add_months(m.last_day, 3) then 0 end) as n_sustained,
         e.success_7m,
         coalesce(
-            nullif(e.n_7m, 0), case when r.benefit_spell >= add_months(m.first_day, 7) - interval '1 day' then 0 end
+            nullif(e.n_7m, 0), case when r.benefit_spell >= add_months(m.last_day, 7) - interval '1 day' then 0 end
         ) as n_7m,
         coalesce(k.complaints, case when r.complaint >= m.first_day then 0 end) as complaints,
         a.satisfied,
@@ -162,7 +163,7 @@ select
     wilson_low(k.at_workplace, k.active) as workplace_share_low,  -- Lower end of its 95 % interval.
     wilson_high(k.at_workplace, k.active) as workplace_share_high,  -- Upper end of its 95 % interval.
     cast(k.success_1m as double) / nullif(k.n_1m, 0) as effect_1m,  -- Share self-supporting one month after the end, of those who ended in the month.
-    k.n_1m as effect_1m_n,  -- Citizens behind it; null where no window of the month is over.
+    k.n_1m as effect_1m_n,  -- Citizens behind it; null where there is none while windows of the month are pending.
     wilson_low(k.success_1m, k.n_1m) as effect_1m_low,  -- Lower end of its 95 % interval.
     wilson_high(k.success_1m, k.n_1m) as effect_1m_high,  -- Upper end of its 95 % interval.
     cast(k.success_3m as double) / nullif(k.n_3m, 0) as effect_3m,  -- Share self-supporting three months after the end, of those who ended in the month.

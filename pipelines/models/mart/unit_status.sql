@@ -62,7 +62,7 @@ select
     case when not hide_active_participations then workplace_share_low end as workplace_share_low,  -- Lower end of its 95 % interval.
     case when not hide_active_participations then workplace_share_high end as workplace_share_high,  -- Upper end of its 95 % interval.
     case when not hide_effect_1m then effect_1m end as effect_1m,  -- Share self-supporting one month after the end, of those who ended in the month.
-    case when not hide_effect_1m then effect_1m_n end as effect_1m_n,  -- Citizens behind it; null where no window of the month is over.
+    case when not hide_effect_1m then effect_1m_n end as effect_1m_n,  -- Citizens behind it; null where there is none while windows of the month are pending.
     case when not hide_effect_1m then effect_1m_low end as effect_1m_low,  -- Lower end of its 95 % interval.
     case when not hide_effect_1m then effect_1m_high end as effect_1m_high,  -- Upper end of its 95 % interval.
     case when not hide_effect_3m then effect_3m end as effect_3m,  -- Share self-supporting three months after the end, of those who ended in the month.

@@ -31,6 +31,13 @@ with moment as (
     from core.complaint
     where closed_date is not null
 ),
+-- Rows for what there is would tell that each of them is one complaint at least.
+listed as (
+    select p.municipality_code, p.period, p.offer_id, k.kind, k.authority
+    from (select distinct municipality_code, period, offer_id from moment) as p
+    join (select distinct municipality_code, kind, authority from core.complaint) as k
+        on k.municipality_code = p.municipality_code
+),
 counted as (
     select
         municipality_code,
@@ -42,7 +49,13 @@ counted as (
         sum(closed) as closed,
         sum(upheld) as upheld,
         median(days) as median_days
-    from moment
+    from (
+        select municipality_code, period, offer_id, kind, authority, received, closed, upheld, days from moment
+        union all
+        select municipality_code, period, offer_id, kind, authority, 0 as received, 0 as closed, 0 as upheld,
+            cast(null as double) as days
+        from listed
+    ) as filled
     group by municipality_code, period, offer_id, kind, authority
 )
 select

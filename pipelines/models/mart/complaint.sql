@@ -7,7 +7,8 @@
 --     coalesce(upheld, 0) between 1 and 4 or coalesce(closed - upheld, 0) between 1 and 4)
 -- check: no_days_without_closed: closed is not null or median_days is null
 with received as (
-    select municipality_code, period, offer_id, complaint_group_id, received, false as is_total
+    -- An unknown number is of none that came: like a zero it may have to cover others.
+    select municipality_code, period, offer_id, complaint_group_id, coalesce(received, 0) as received, false as is_total
     from core.complaint_overview
     union all
     -- mart.offer_overview shows the complaints about an offer, whatever their kind and authority.

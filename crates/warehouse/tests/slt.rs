@@ -47,6 +47,10 @@ fn main() -> ExitCode {
         let (catalog, files) = (Arc::clone(&catalog), files.clone());
         move || every_model_has_a_test(&catalog, &files)
     })];
+    trials.push(Trial::test("every_municipality_can_be_computed_alone", {
+        let catalog = Arc::clone(&catalog);
+        move || every_municipality_can_be_computed_alone(&catalog)
+    }));
     for (name, path) in files {
         let catalog = Arc::clone(&catalog);
         trials.push(Trial::test(name, move || run(&path, catalog)));
@@ -94,6 +98,27 @@ fn every_model_has_a_test(catalog: &Catalog, files: &[(String, PathBuf)]) -> Res
         Ok(())
     } else {
         Err(format!("write tests/sql/<name>.slt for {}", untested.join(", ")).into())
+    }
+}
+
+/// A table whose rows belong to municipalities is split by them; what is not split is computed whole whenever anything changes.
+fn every_municipality_can_be_computed_alone(catalog: &Catalog) -> Result<(), Failed> {
+    let column = "municipality_code";
+    let unsplit: Vec<String> = catalog
+        .nodes()
+        .values()
+        .filter(|it| it.columns().iter().any(|(name, _)| *name == column))
+        .filter(|it| it.partition_by() != [column])
+        .map(|it| it.table())
+        .collect();
+    if unsplit.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "write `partition_by: {column}` into the header of {}",
+            unsplit.join(", ")
+        )
+        .into())
     }
 }
 

@@ -5,8 +5,9 @@
 -- definition: bonus@1, effect_3m_sustained@1
 -- check: amount_with_kind: (amount_dkk is null) = (kind is null) and (kind is null) = (state <> 'triggered')
 with rated as (
-    select agreement_id, valid_from, valid_to, bonus_self_support_dkk, bonus_fit_full_dkk, bonus_fit_partial_dkk
-    from core.agreement
+    select municipality_code, offer_id, agreement_id, agreement_from, agreement_to, bonus_self_support_dkk, bonus_fit_full_dkk,
+        bonus_fit_partial_dkk
+    from core.offer_in_use
     where coalesce(bonus_self_support_dkk, bonus_fit_full_dkk, bonus_fit_partial_dkk) is not null
 ),
 ended as (
@@ -25,17 +26,17 @@ ended as (
         r.bonus_fit_full_dkk,
         r.bonus_fit_partial_dkk
     from core.participation_outcome as o
-    join core.offer as f on f.offer_id = o.offer_id
-    join rated as r on r.agreement_id = f.agreement_id
+    join rated as r on r.municipality_code = o.municipality_code and r.offer_id = o.offer_id
     where o.end_date is not null
-        and r.valid_from <= o.start_date
-        and (r.valid_to is null or r.valid_to >= o.start_date)
+        and r.agreement_from <= o.start_date
+        and (r.agreement_to is null or r.agreement_to >= o.start_date)
         and (r.bonus_self_support_dkk is not null or o.target_group = 'sickness_benefit')
 ),
 -- How the sickness spell that ran at the end of a participation ended, where that was within the three months.
 recovered as (
     select
         e.municipality_code,
+        e.citizen_id,
         e.participation_id,
         bool_or(s.end_reason = 'fit_full') as fit_full,
         bool_or(s.end_reason = 'fit_partial') as fit_partial
@@ -47,7 +48,7 @@ recovered as (
         and s.to_date >= e.end_date
         and s.to_date <= add_months(e.end_date, 3)
         and s.end_reason in ('fit_full', 'fit_partial')
-    group by e.municipality_code, e.participation_id
+    group by e.municipality_code, e.citizen_id, e.participation_id
 ),
 -- An outcome that is pending or lost triggers nothing, even where the recovery is known already.
 due as (
@@ -57,7 +58,10 @@ due as (
         case when e.effect_3m_sustained in ('success', 'failure') and r.fit_full then e.bonus_fit_full_dkk end as fit_full,
         case when e.effect_3m_sustained in ('success', 'failure') and r.fit_partial then e.bonus_fit_partial_dkk end as fit_partial
     from ended as e
-    left join recovered as r on r.municipality_code = e.municipality_code and r.participation_id = e.participation_id
+    left join recovered as r
+        on r.municipality_code = e.municipality_code
+        and r.citizen_id = e.citizen_id
+        and r.participation_id = e.participation_id
 ),
 judged as (
     select

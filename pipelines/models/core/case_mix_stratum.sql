@@ -35,8 +35,8 @@ participation as (
             partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
         ) as end_order
     from core.participation_outcome as o
-    left join core.offer as f on f.offer_id = o.offer_id
-    left join core.citizen as c on c.citizen_id = o.citizen_id
+    left join core.offer_in_use as f on f.municipality_code = o.municipality_code and f.offer_id = o.offer_id
+    left join core.offer_citizen as c on c.municipality_code = o.municipality_code and c.citizen_id = o.citizen_id
 ),
 scoped as (
     select

@@ -1,6 +1,7 @@
 -- doc: The rows of mart.municipal_comparison and mart.provider_comparison whose counts must not be shown: 1 to 4 citizens, in
 --     all, self-supporting or not, and those that would give one of them away.
 -- grain: level, municipality_code, provider_id, year, indicator, target_group
+-- partition_by: municipality_code
 -- definition: fair_comparison@1, small_cells@1
 with
 -- A goal of the whole municipality shows its target groups together (mart.contract_status).

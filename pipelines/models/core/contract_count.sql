@@ -1,6 +1,7 @@
 -- doc: Interviews held in time and answers of 4 or 5, by month, for the indicators and units named in goals. Months, units
 --     and populations add up.
 -- grain: municipality_code, indicator, unit_id, yearly, month_number
+-- partition_by: municipality_code
 -- definition: closer_to_job_share@1, influence_share@1, informed_share@1, interview_timeliness@1,
 --     interview_timeliness_sick@1, interview_timeliness_unemployed@1, listened_share@1, moved_share@1, respected_share@1,
 --     satisfaction_share@1

@@ -1,5 +1,6 @@
 -- doc: Citizens self-supporting after an offer, by month and year, for the municipalities and units whose goals name an effect.
 -- grain: municipality_code, indicator, unit_id, yearly, month_number
+-- partition_by: municipality_code
 -- definition: effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1
 with wanted as (
     select
@@ -33,16 +34,14 @@ participation as (
         ) as end_order
     from core.participation_outcome as o
     join wanted as w on w.municipality_code = o.municipality_code
-    join core.participation as p on p.participation_id = o.participation_id
+    join core.participation as p on p.municipality_code = o.municipality_code and p.participation_id = o.participation_id
 ),
 scoped as (
     select
         p.*,
         unnest(case when u.unit_id is null then [''] else ['', p.unit_id] end) as scope,
         date_part('year', p.start_date) * 12 + date_part('month', p.start_date) - 1 as start_month,
-        date_part('year', p.end_date) * 12 + date_part('month', p.end_date) - 1 as end_month,
-        date_part('year', p.start_date) * 12 + 11 as start_year,
-        date_part('year', p.end_date) * 12 + 11 as end_year
+        date_part('year', p.end_date) * 12 + date_part('month', p.end_date) - 1 as end_month
     from participation as p
     left join wanted_unit as u on u.municipality_code = p.municipality_code and u.unit_id = p.unit_id
 ),
@@ -51,27 +50,23 @@ ended as (
     select
         municipality_code,
         scope,
-        end_month is null as yearly,
-        coalesce(end_month, end_year) as month_number,
+        yearly,
+        case when yearly then end_month / 12 * 12 + 11 else end_month end as month_number,
         max(end_order) as end_order
-    from scoped
-    where from_end and end_date is not null
-    group by grouping sets (
-        (municipality_code, scope, citizen_id, end_month), (municipality_code, scope, citizen_id, end_year)
-    )
+    from (select *, unnest([false, true]) as yearly from scoped where from_end and end_date is not null)
+    group by
+        municipality_code, scope, citizen_id, yearly, case when yearly then end_month / 12 * 12 + 11 else end_month end
 ),
 started as (
     select
         municipality_code,
         scope,
-        start_month is null as yearly,
-        coalesce(start_month, start_year) as month_number,
+        yearly,
+        case when yearly then start_month / 12 * 12 + 11 else start_month end as month_number,
         max(start_order) as start_order
-    from scoped
-    where from_start
-    group by grouping sets (
-        (municipality_code, scope, citizen_id, start_month), (municipality_code, scope, citizen_id, start_year)
-    )
+    from (select *, unnest([false, true]) as yearly from scoped where from_start)
+    group by
+        municipality_code, scope, citizen_id, yearly, case when yearly then start_month / 12 * 12 + 11 else start_month end
 ),
 counted as (
     select

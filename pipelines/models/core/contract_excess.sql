@@ -1,6 +1,7 @@
 -- doc: Unemployment of citizens of non-western origin above that of all origins, by the latest register date in each month
 --     and year, for the municipalities whose goals name it.
 -- grain: municipality_code, yearly, month_number
+-- partition_by: municipality_code
 -- definition: excess_unemployment@1
 with wanted as (
     select distinct municipality_code from core.goal where indicator = 'excess_unemployment'

@@ -1,6 +1,7 @@
 -- doc: How each goal of the quality and result contracts stands, by month and year, complete. The published one is
 --     mart.contract_status.
 -- grain: goal_id, period
+-- partition_by: municipality_code
 -- definition: goal_status@1, goal_forecast@1
 -- check: judged_has_value: status not in ('met', 'missed') or value is not null
 with goal as (

@@ -1,5 +1,6 @@
 -- doc: The straight line through the last twelve final monthly values of each indicator, as it stood in each month.
 -- grain: municipality_code, indicator, unit_id, month_number
+-- partition_by: municipality_code
 -- definition: goal_forecast@1
 with line as (
     select

@@ -1,5 +1,6 @@
 -- doc: What the indicators named in goals came to, by month and year, for the municipality and for each unit with a goal.
 -- grain: municipality_code, indicator, unit_id, period
+-- partition_by: municipality_code
 -- definition: closer_to_job_share@1, effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1, excess_unemployment@1,
 --     influence_share@1, informed_share@1, interview_timeliness@1, interview_timeliness_sick@1,
 --     interview_timeliness_unemployed@1, listened_share@1, moved_share@1, respected_share@1, satisfaction_share@1,

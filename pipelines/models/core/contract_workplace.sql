@@ -1,6 +1,7 @@
 -- doc: Participations active on the last day of each month, and how many of them at a work place, for the municipalities and
 --     units whose goals name it. A year is its December.
 -- grain: municipality_code, unit_id, yearly, month_number
+-- partition_by: municipality_code
 -- definition: workplace_share@1
 with wanted as (
     select distinct municipality_code from core.goal where indicator = 'workplace_share'

@@ -107,14 +107,11 @@ select
     municipality_code,  -- Municipality.
     period,  -- Half-year of the end, of the start for effect_7m.
     offer_id,  -- The offer.
-    coalesce(target_group, 'all') as target_group,  -- Target group, or all of them together.
+    cell_group as target_group,  -- Target group, or all of them together.
     indicator,  -- What is to be known of them.
     count(*) as participations,  -- Participations that ended (started) in the period.
     count(*) filter (where is_known) as covered,  -- Of them, those it says something of.
     count(*) filter (where not is_known and is_final) as uncovered,  -- Of them, those it never will.
     count(*) filter (where not is_known and not is_final) as pending  -- Of them, those it still may.
-from judged
-group by grouping sets (
-    (municipality_code, period, offer_id, target_group, indicator),
-    (municipality_code, period, offer_id, indicator)
-)
+from (select *, unnest([target_group, 'all']) as cell_group from judged)
+group by municipality_code, period, offer_id, cell_group, indicator

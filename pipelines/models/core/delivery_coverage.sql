@@ -1,6 +1,7 @@
 -- doc: What has come, which business days it covers, and when it came first; repetitions and corrections move nothing. The
 --     evidence that ops.delivery_calendar holds against pipelines/calendar.yaml. When a thing came says nothing of its period.
 -- grain: coverage_id
+-- partition_by: municipality_code
 -- check: ends_after_it_begins: first_day <= last_day
 with delivered as (
     select *, rows_accepted = 0 and rows_quarantined > 0 as refused

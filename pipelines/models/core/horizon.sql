@@ -1,6 +1,7 @@
 -- doc: How far the data of each entity is complete, per municipality; no row means that nothing is known to be complete. It
 --     never goes back: of all that was ever said the furthest holds, unless it was withdrawn.
 -- grain: municipality_code, entity
+-- partition_by: municipality_code
 with municipality as (
     select municipality_code from core.participation
     union

@@ -1,6 +1,7 @@
 -- doc: The effects of each municipality against what could be expected of its citizens, complete: for those allowed to see
 --     small cells. The published one is mart.municipal_comparison. Municipalities are never ranked by it.
 -- grain: municipality_code, year, indicator, target_group
+-- partition_by: municipality_code
 -- definition: case_mix@1, effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1, fair_comparison@1
 -- check: observed_within_n: observed between 0 and n
 -- check: rates_are_fractions: coalesce(crude_rate, 0) between 0 and 1 and coalesce(national_rate, 0) between 0 and 1

@@ -50,13 +50,17 @@ running as (
         unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
     from participation
 ),
+-- Each participation stands in its target group and among all.
+standing as (
+    select *, unnest([target_group, 'all']) as cell_group from running
+),
 -- A citizen counts once in a cell: the latest start says what was known before, the latest end what came after.
 member as (
     select
         r.municipality_code,
         r.half_number,
         r.offer_id,
-        coalesce(r.target_group, 'all') as target_group,
+        r.cell_group as target_group,
         r.citizen_id,
         bool_or(
             r.start_date <= d.stock_day
@@ -65,13 +69,10 @@ member as (
         ) as in_offer,
         max(r.start_order) as start_order,
         max(case when r.end_half = r.half_number then r.end_order end) as end_order
-    from running as r
+    from standing as r
     join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
-    left join core.citizen_exit as g on g.municipality_code = r.municipality_code and g.citizen_id = r.citizen_id
-    group by grouping sets (
-        (r.municipality_code, r.half_number, r.offer_id, r.target_group, r.citizen_id),
-        (r.municipality_code, r.half_number, r.offer_id, r.citizen_id)
-    )
+    left join core.offer_citizen as g on g.municipality_code = r.municipality_code and g.citizen_id = r.citizen_id
+    group by r.municipality_code, r.half_number, r.offer_id, r.cell_group, r.citizen_id
 ),
 counted as (
     select
@@ -158,10 +159,10 @@ select
     d.period,  -- Half-year, such as 2010H1.
     c.offer_id,  -- The offer.
     c.target_group,  -- Target group, or all of them together.
-    o.name as offer_name,  -- Name of the offer.
+    o.offer_name,  -- Name of the offer.
     o.provider_id,  -- Who delivers it.
-    p.name as provider_name,  -- Name of the provider.
-    p.kind as provider_kind,  -- external_supplier, other_actor, employment_centre or education.
+    o.provider_name,  -- Name of the provider.
+    o.provider_kind,  -- external_supplier, other_actor, employment_centre or education.
     o.package,  -- Offer package.
     c.in_offer,  -- Citizens in the offer on the last day of the period (on the horizon, in the period that holds it).
     c.finished,  -- Citizens who ended in the period.
@@ -194,8 +195,7 @@ select
     r.benefit_spell as data_through  -- Horizon of public support: outcomes are known to this day; null where none is reported.
 from cell as c
 join core.overview_period as d on d.municipality_code = c.municipality_code and d.half_number = c.half_number
-left join core.offer as o on o.offer_id = c.offer_id
-left join core.provider as p on p.provider_id = o.provider_id
+left join core.offer_in_use as o on o.municipality_code = c.municipality_code and o.offer_id = c.offer_id
 left join satisfied as s
     on s.municipality_code = c.municipality_code
     and s.period = d.period

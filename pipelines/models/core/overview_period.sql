@@ -1,6 +1,7 @@
 -- doc: The half-years that each municipality's overview covers: from its first participation to the half-year that holds the
 --     horizon of participation.
 -- grain: municipality_code, period
+-- partition_by: municipality_code
 -- definition: overview_period@1
 with seen as (
     select

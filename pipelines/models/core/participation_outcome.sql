@@ -19,7 +19,7 @@ select
     outcome_throughout(k.calendar, c.exit_date, h.complete_through, p.end_date, 3) as effect_3m_sustained,  -- Self-supporting on every day of the three months after the end.
     outcome_windows(k.calendar, c.exit_date, h.complete_through, p.start_date, 7, 3) as effect_7m  -- Self-supporting in at least three of the seven months after the start.
 from core.participation as p
-left join core.citizen as c on c.citizen_id = p.citizen_id
+left join core.offer_citizen as c on c.municipality_code = p.municipality_code and c.citizen_id = p.citizen_id
 left join core.support_calendar as k on k.municipality_code = p.municipality_code and k.citizen_id = p.citizen_id
 left join core.horizon as h on h.municipality_code = p.municipality_code and h.entity = 'benefit_spell'
 where p.end_reason is distinct from 'cancelled'

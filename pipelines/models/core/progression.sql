@@ -21,7 +21,7 @@ with measured as (
     from core.progress_change as c
     join core.participation_outcome as o
         on o.municipality_code = c.municipality_code and o.participation_id = c.participation_id
-    left join core.offer as f on f.offer_id = o.offer_id
+    left join core.offer_in_use as f on f.municipality_code = c.municipality_code and f.offer_id = o.offer_id
     where o.end_date is not null
 ),
 banded as (

@@ -1,6 +1,7 @@
 -- doc: Every requirement [krav] that binds an agreement or an offer: those written down, and the standard ones of own framework
 --     agreements that are not.
 -- grain: requirement_id
+-- partition_by: municipality_code
 -- definition: standard_requirement@1
 -- check: limits_in_order: minimum <= maximum
 with standard as (

@@ -49,7 +49,7 @@ compared as (
         and c.target_group = v.target_group
         and c.year = cast(substr(v.period, 1, 4) as int)
     join mart.provider_comparison as m
-        on m.municipality_code = c.municipality_code
+        on m.municipality_code = v.municipality_code
         and m.provider_id = c.provider_id
         and m.target_group = c.target_group
         and m.year = c.year

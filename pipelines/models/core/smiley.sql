@@ -13,10 +13,9 @@ offer_day as (
         o.municipality_code,
         o.offer_id,
         d.day,
-        coalesce(a.kind in ('state_framework', 'ordinary_education'), false) as limited
-    from core.offer as o
+        coalesce(o.agreement_kind in ('state_framework', 'ordinary_education'), false) as limited
+    from core.offer_detail as o
     join published as d on d.municipality_code = o.municipality_code
-    left join core.agreement as a on a.agreement_id = o.agreement_id
 ),
 recent as (
     select

@@ -39,7 +39,7 @@ participation as (
         o.end_date > h.after_12m and o.end_date <= h.complete_through as in_12m
     from core.participation_outcome as o
     join horizon as h on h.municipality_code = o.municipality_code
-    join core.participation as p on p.participation_id = o.participation_id
+    join core.participation as p on p.municipality_code = o.municipality_code and p.participation_id = o.participation_id
     where o.end_date > h.after_3m or o.start_date > h.after_7m
 ),
 recent as (
@@ -149,8 +149,8 @@ select
     g.municipality_code,  -- Municipality.
     g.offer_id,  -- The offer.
     g.target_group,  -- Target group, or all of them together.
-    o.name as offer_name,  -- Name of the offer.
-    p.name as provider_name,  -- Name of the provider.
+    o.offer_name,  -- Name of the offer.
+    o.provider_name,  -- Name of the provider.
     o.package,  -- Offer package.
     o.price_per_week_dkk,  -- Price of a week, in kroner.
     o.hours_per_week_min,  -- Hours a week, at least.
@@ -184,7 +184,6 @@ select
     'closer_to_job_share@1, effect_3m_sustained@1, effect_7m@1, guide_window@1, price_per_success@1, satisfaction_share@1, smiley@1, workplace_share_guide@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
     g.complete_through as data_through  -- Horizon of public support, which the windows are counted back from; null where none is reported.
 from guide as g
-left join core.offer as o on o.offer_id = g.offer_id
-left join core.provider as p on p.provider_id = o.provider_id
+left join core.offer_in_use as o on o.municipality_code = g.municipality_code and o.offer_id = g.offer_id
 left join core.smiley as y
     on y.municipality_code = g.municipality_code and y.offer_id = g.offer_id and y.day = g.complete_through

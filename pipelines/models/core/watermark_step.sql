@@ -1,6 +1,7 @@
 -- doc: How far each source has ever said that an entity is complete, and when it said so first. What was said before a watermark
 --     was withdrawn (its record deleted) is left out.
 -- grain: municipality_code, entity, source, complete_through
+-- partition_by: municipality_code
 with withdrawn as (
     select municipality_code, entity, max(_timestamp) as last_time
     from raw.watermark

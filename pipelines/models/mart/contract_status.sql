@@ -1,6 +1,7 @@
 -- doc: How each goal of the quality and result contracts stands, by month and year, small cells hidden. The complete one is
 --     core.contract_status.
 -- grain: goal_id, period
+-- partition_by: municipality_code
 -- definition: goal_forecast@1, goal_status@1, small_cells@1
 -- check: no_small_count: coalesce(n, 0) not between 1 and 4
 -- check: no_value_without_n: n is not null or value is null

@@ -1,6 +1,7 @@
 -- doc: The effects of each municipality against what could be expected of its citizens, small cells hidden. The complete one
 --     is core.municipal_comparison. Municipalities are never ranked by it.
 -- grain: municipality_code, year, indicator, target_group
+-- partition_by: municipality_code
 -- definition: case_mix@1, effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1, fair_comparison@1, small_cells@1
 -- check: no_small_count: not (coalesce(n, 0) between 1 and 4 or coalesce(observed, 0) between 1 and 4 or coalesce(n - observed,
 --     0) between 1 and 4)

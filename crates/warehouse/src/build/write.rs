@@ -24,8 +24,11 @@ use crate::{
     models::{News, Node, Origin},
 };
 
-/// More landed rows than one in so many, by the size of their files, are not worked in: all are read then.
+/// More landed rows than one in so many, by the size of their files, are not worked in where they are many: all are read then.
 const SHARE: u64 = 4;
+
+/// So many bytes of landed rows are not many.
+const FEW: u64 = 1 << 20;
 
 /// A table as it will be published.
 pub(super) struct Made {
@@ -153,7 +156,7 @@ impl Step<'_> {
         let Some((landed, bytes)) = self.landed_since(raw, *was, now.version).await? else {
             return whole(Reason::Read(raw.clone()));
         };
-        if bytes > all / SHARE {
+        if bytes > FEW.max(all / SHARE) {
             return whole(Reason::Most);
         }
         let built = self.built_table(table, *published).await?;

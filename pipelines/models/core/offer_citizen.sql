@@ -1,4 +1,5 @@
--- doc: Citizens in offers who died, emigrated or were pensioned; once for each municipality that sent the citizen to an offer.
+-- doc: The citizens in offers; once for each municipality that sent the citizen to one, so that what is asked of them stays within the
+--     municipality.
 -- grain: municipality_code, citizen_id
 -- partition_by: municipality_code
 with member as (
@@ -7,7 +8,7 @@ with member as (
 select
     m.municipality_code,  -- Municipality that sent the citizen to an offer.
     c.citizen_id,  -- Pseudonym of the citizen.
-    c.exit_date  -- The day it happened: gone from that day on.
+    c.birth_year,  -- Year of birth; null where it is not known.
+    c.exit_date  -- Day of death, emigration or pension: gone from that day on.
 from member as m
 join core.citizen as c on c.citizen_id = m.citizen_id
-where c.exit_date is not null

@@ -50,6 +50,18 @@ numbered as (
         case when indicator = 'effect_3m_sustained' then 'effect_3m' else indicator end as family,
         cast(dense_rank() over (order by level_number, municipality_code, provider_id) as bigint) as unit_number,
         cast(dense_rank() over (order by target_group) as bigint) * 100 as group_number,
+        -- What contracts show is shown there whatever happens here, and so is a single target group.
+        case
+            when level_number = 3 then 2000000000
+            when in_contract and count(*) over (partition by year, indicator, municipality_code, in_contract) = 2 then 1000000000
+            else 0
+        end as fixed,
+        max(case when indicator = 'effect_3m_sustained' then observed end) over (
+            partition by level_number, municipality_code, provider_id, year, target_group
+        ) as sustained,
+        max(case when indicator = 'effect_3m' then n - observed end) over (
+            partition by level_number, municipality_code, provider_id, year, target_group
+        ) as not_even_then,
         case indicator when 'effect_1m' then 10 when 'effect_3m' then 20 when 'effect_3m_sustained' then 30 else 40 end as indicator_number
     from unit
 ),
@@ -100,7 +112,14 @@ member as (
         unit_number,
         measure_number,
         count,
-        hidden,
+        hidden and (fixed = 0 or count <= 4) as hidden,
+        fixed,
+        -- Whoever is self-supporting throughout the three months is so at their end.
+        case
+            when measure_number = 2 and indicator = 'effect_3m' then greatest(1, sustained)
+            when measure_number = 3 and indicator = 'effect_3m_sustained' then greatest(1, not_even_then)
+            else 1
+        end as least,
         unit_number * 10000 + column_number as position,
         [
             -- Those who are known, over the self-supporting and the others.
@@ -132,6 +151,8 @@ member as (
         1 as measure_number,
         o.count,
         true as hidden,
+        0 as fixed,
+        1 as least,
         0 as position,
         [
             8000000000000 + p.unit_number * 10000 + p.group_number + p.indicator_number,
@@ -158,9 +179,9 @@ closed as (
         suppressed_across(
             hidden,
             count,
-            1,
+            least,
             lines,
-            array_repeat(count, array_length(lines)),
+            array_repeat(count + fixed, array_length(lines)),
             position
         ) over (partition by year, family) as closed
     from member

@@ -227,3 +227,81 @@ fn a_root_that_is_no_place_is_refused_and_options_stay_unseen() {
     assert_eq!(format!("{lake:?}"), "Lake(\"s3://bucket/lake/\")");
     assert_eq!(lake.path_of("raw.offer"), "s3://bucket/lake/raw/offer");
 }
+
+/// The parts of a version, sorted; `-` stands for rows without a place.
+fn named(parts: std::collections::BTreeSet<lake::Part>) -> Vec<String> {
+    let name = |part: lake::Part| part.unwrap_or_else(|| "-".to_owned());
+    parts.into_iter().map(name).collect()
+}
+
+fn parts(places: &[i32]) -> std::collections::BTreeSet<lake::Part> {
+    places.iter().map(|it| Some(it.to_string())).collect()
+}
+
+async fn stage(lake: &Lake, rows: &[(i32, &str, u64)]) -> lake::Staged {
+    let input = stream(vec![Ok(batch(rows))]);
+    let by = ["place".to_owned()];
+    lake.stage(TABLE, &schema(), input, &by).await.unwrap()
+}
+
+#[tokio::test]
+async fn some_parts_are_replaced_and_the_others_stay() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    let first = replace(&lake, &[(1, "a", 1), (2, "b", 2), (3, "c", 3)], &["place"]).await;
+    assert_eq!(
+        named(lake.parts(TABLE, first).await.unwrap()),
+        ["1", "2", "3"]
+    );
+    // Part 2 has other rows, part 3 none any more; what was staged of part 1 is not wanted.
+    let staged = stage(&lake, &[(2, "b", 4), (2, "bb", 5), (1, "not wanted", 9)]).await;
+    assert_eq!(named(staged.parts()), ["1", "2"]);
+    let second = lake
+        .swap(staged, Some((first, &parts(&[2, 3]))))
+        .await
+        .unwrap();
+    assert_eq!(
+        query(&lake, Some(second), SUMS).await,
+        sums(&[(1, 1, 1), (2, 2, 9)])
+    );
+    let changed = lake.parts_changed(TABLE, first, second).await.unwrap();
+    assert_eq!(named(changed.unwrap()), ["2", "3"]);
+}
+
+#[tokio::test]
+async fn a_part_is_replaced_in_an_earlier_version_as_if_none_had_come_after_it() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    let first = replace(&lake, &[(1, "a", 1), (2, "b", 2), (3, "c", 3)], &["place"]).await;
+    // A candidate that was never published.
+    replace(&lake, &[(1, "wrong", 100), (4, "wrong", 400)], &["place"]).await;
+    let staged = stage(&lake, &[(2, "b", 8)]).await;
+    let third = lake
+        .swap(staged, Some((first, &parts(&[2]))))
+        .await
+        .unwrap();
+    let expected = sums(&[(1, 1, 1), (2, 1, 8), (3, 1, 3)]);
+    assert_eq!(query(&lake, Some(third), SUMS).await, expected);
+    let changed = lake.parts_changed(TABLE, first, third).await.unwrap();
+    assert_eq!(named(changed.unwrap()), ["2"]);
+    // And another process reads the same.
+    assert_eq!(query(&lake, None, SUMS).await, expected);
+}
+
+#[tokio::test]
+async fn what_is_discarded_leaves_the_table_alone() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    let first = replace(&lake, &[(1, "a", 1)], &["place"]).await;
+    let staged = stage(&lake, &[(1, "a", 2)]).await;
+    lake.discard(staged).await;
+    assert_eq!(lake.version(TABLE).await.unwrap(), Some(first));
+    let same = lake.parts_changed(TABLE, first, first).await.unwrap();
+    assert_eq!(named(same.unwrap()), [""; 0]);
+}
+
+#[tokio::test]
+async fn versions_split_otherwise_cannot_be_compared_part_by_part() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    let whole = replace(&lake, &[(1, "a", 1)], &[]).await;
+    let split = replace(&lake, &[(1, "a", 1)], &["place"]).await;
+    assert_eq!(lake.parts_changed(TABLE, whole, split).await.unwrap(), None);
+    assert_eq!(named(lake.parts(TABLE, whole).await.unwrap()), ["-"]);
+}

@@ -54,7 +54,10 @@ impl fmt::Display for BuildEvent {
             } => {
                 write!(f, "{model} built, {rows} rows")?;
                 if let Extent::Parts(parts, _) = extent {
-                    write!(f, " of {} municipalities", parts.len())?;
+                    match parts.len() {
+                        1 => f.write_str(" of 1 municipality")?,
+                        count => write!(f, " of {count} municipalities")?,
+                    }
                 }
                 match failed {
                     0 => Ok(()),

@@ -247,7 +247,7 @@ async fn only_what_changed_is_computed_and_open_sessions_see_it() {
         "{events:?}"
     );
     assert!(
-        events.contains(&"core.unit built, 1 rows".to_owned()),
+        events.contains(&"core.unit built, 1 rows of 1 municipality".to_owned()),
         "{events:?}"
     );
     assert_eq!(events.last().unwrap(), "publication 2");

@@ -102,16 +102,44 @@ judged as (
         p.effect_7m = 'lost' as is_final
     from participation as p
     join core.overview_period as d on d.municipality_code = p.municipality_code and d.half_number = p.start_half
+),
+counted as (
+    select
+        municipality_code,
+        period,
+        offer_id,
+        target_group,
+        indicator,
+        count(*) as participations,
+        count(*) filter (where is_known) as covered,
+        count(*) filter (where not is_known and is_final) as uncovered,
+        count(*) filter (where not is_known and not is_final) as pending
+    from judged
+    group by municipality_code, period, offer_id, target_group, indicator
+),
+-- Not grouping sets, through which no filter on the municipality passes.
+cell as (
+    select
+        municipality_code,
+        period,
+        offer_id,
+        unnest([target_group, 'all']) as target_group,
+        indicator,
+        participations,
+        covered,
+        uncovered,
+        pending
+    from counted
 )
 select
     municipality_code,  -- Municipality.
     period,  -- Half-year of the end, of the start for effect_7m.
     offer_id,  -- The offer.
-    cell_group as target_group,  -- Target group, or all of them together.
+    target_group,  -- Target group, or all of them together.
     indicator,  -- What is to be known of them.
-    count(*) as participations,  -- Participations that ended (started) in the period.
-    count(*) filter (where is_known) as covered,  -- Of them, those it says something of.
-    count(*) filter (where not is_known and is_final) as uncovered,  -- Of them, those it never will.
-    count(*) filter (where not is_known and not is_final) as pending  -- Of them, those it still may.
-from (select *, unnest([target_group, 'all']) as cell_group from judged)
-group by municipality_code, period, offer_id, cell_group, indicator
+    sum(participations) as participations,  -- Participations that ended (started) in the period.
+    sum(covered) as covered,  -- Of them, those it says something of.
+    sum(uncovered) as uncovered,  -- Of them, those it never will.
+    sum(pending) as pending  -- Of them, those it still may.
+from cell
+group by municipality_code, period, offer_id, target_group, indicator

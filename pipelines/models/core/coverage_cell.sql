@@ -3,25 +3,30 @@
 -- partition_by: municipality_code
 -- definition: coverage@1, small_cells@1
 with
--- Other tables show the participations that ended, and how many of them have a known effect, offer by offer: where those hidden
--- there could be found by subtraction, the sum over offers is hidden here.
+-- The overview shows how many ended, and how many of them have a known effect, offer by offer: where what it hides could be found
+-- by subtraction, the sum over offers is hidden here.
 offers as (
+    select
+        municipality_code,
+        substr(block, 1, 6) as period,
+        part as target_group,
+        measure,
+        count(*) = 1 or sum(n) <= 4 or sum(n) in (count(*), count(*) * 4) as tells
+    from core.small_cell
+    where mart = 'offer_overview' and measure in ('effect_3m_n', 'finished', 'lost', 'pending') and n > 0
+    group by municipality_code, substr(block, 1, 6), part, measure
+),
+told as (
     select
         municipality_code,
         period,
         target_group,
-        indicator,
-        count(*) filter (where participations between 1 and 4) as small_participations,
-        sum(case when participations between 1 and 4 then participations else 0 end) as sum_participations,
-        count(*) filter (where covered between 1 and 4) as small_covered,
-        sum(case when covered between 1 and 4 then covered else 0 end) as sum_covered,
-        count(*) filter (where pending between 1 and 4) as small_pending,
-        sum(case when pending between 1 and 4 then pending else 0 end) as sum_pending,
-        count(*) filter (where uncovered between 1 and 4) as small_uncovered,
-        sum(case when uncovered between 1 and 4 then uncovered else 0 end) as sum_uncovered
-    from core.coverage_offer
-    where indicator = 'effect_3m'
-    group by municipality_code, period, target_group, indicator
+        bool_or(tells and measure = 'finished') as participations,
+        bool_or(tells and measure = 'effect_3m_n') as covered,
+        bool_or(tells and measure = 'lost') as uncovered,
+        bool_or(tells and measure = 'pending') as pending
+    from offers
+    group by municipality_code, period, target_group
 ),
 numbered as (
     select
@@ -39,24 +44,27 @@ numbered as (
         c.pending,
         c.share_n as n,
         c.participations,
-        coalesce(o.small_covered = 1 or o.sum_covered between 1 and 4
-            or o.small_covered > 0 and o.sum_covered in (o.small_covered, o.small_covered * 4), false) as hide_covered,
-        coalesce(o.small_uncovered = 1 or o.sum_uncovered between 1 and 4
-            or o.small_uncovered > 0 and o.sum_uncovered in (o.small_uncovered, o.small_uncovered * 4), false) as hide_uncovered,
-        coalesce(o.small_pending = 1 or o.sum_pending between 1 and 4
-            or o.small_pending > 0 and o.sum_pending in (o.small_pending, o.small_pending * 4), false) as hide_pending,
-        coalesce(o.small_participations = 1 or o.sum_participations between 1 and 4
-            or o.small_participations > 0
-            and o.sum_participations in (o.small_participations, o.small_participations * 4), false) as hide_participations
+        c.indicator = 'effect_3m' and coalesce(t.covered, false) as hide_covered,
+        c.indicator = 'effect_3m' and coalesce(t.uncovered, false) as hide_uncovered,
+        c.indicator = 'effect_3m' and coalesce(t.pending, false) as hide_pending,
+        c.indicator <> 'effect_7m' and coalesce(t.participations, false) or c.participations between 1 and 4 as hide_participations
     from core.coverage as c
-    left join offers as o
-        on o.municipality_code = c.municipality_code
-        and o.period = c.period
-        and o.target_group = c.target_group
-        and o.indicator = c.indicator
+    left join told as t
+        on t.municipality_code = c.municipality_code and t.period = c.period and t.target_group = c.target_group
+),
+-- Zeros are shown, so what is above them is at least this: where an indicator has somebody known and somebody pending, they are
+-- two, and as many for every other indicator.
+least as (
+    select
+        *,
+        max(cast(n > 0 as bigint) + cast(pending > 0 as bigint)) over (
+            partition by municipality_code, period, by_start, target_group
+        ) as participations_least
+    from numbered
 ),
 -- Lines: 1 to 99, a count over its target groups; 1001 and on, what is known and what never will be; 2001 and on, those and what
--- is pending. The participations that ended are one count for all indicators.
+-- is pending. The participations that ended are one count for all indicators; hidden, they take with them what is all of them
+-- but 1 to 4.
 cell as (
     select
         municipality_code,
@@ -68,7 +76,10 @@ cell as (
         indicator_number,
         unnest([1, 2, 3, 4]) as measure,
         unnest([covered, uncovered, pending, n]) as size,
-        unnest([hide_covered, hide_uncovered, hide_pending, false]) as hide,
+        unnest([hide_covered, hide_uncovered, hide_pending, hide_participations]) as hide,
+        unnest([
+            1, 1, case when n = 0 then participations_least else 1 end, case when pending = 0 then participations_least else 1 end
+        ]) as least,
         unnest([
             indicator_number * 10 + 1, indicator_number * 10 + 2, indicator_number * 10 + 3, indicator_number * 10 + 4
         ]) as line,
@@ -79,7 +90,7 @@ cell as (
             1000 + group_number * 10 + indicator_number
         ]) as line_2,
         unnest([null, null, null, 2000 + group_number * 10 + indicator_number]) as line_3
-    from numbered
+    from least
     union all
     select
         municipality_code,
@@ -92,10 +103,11 @@ cell as (
         5 as measure,
         participations as size,
         hide_participations as hide,
+        participations_least as least,
         5 as line,
         null as line_2,
         null as line_3
-    from numbered
+    from least
     where indicator in ('effect_3m', 'effect_7m')
 ),
 opening as (
@@ -104,7 +116,13 @@ opening as (
         hide or suppressed(size, target_group, target_group = 'all') over (
             partition by municipality_code, period, by_start, line
         ) as hidden,
-        2000 + group_number * 10 as row_line
+        2000 + group_number * 10 as row_line,
+        case
+            when target_group = 'all' then sum(case when target_group <> 'all' and size > 0 then least else 0 end) over (
+                partition by municipality_code, period, by_start, line
+            )
+            else 0
+        end as parts_least
     from cell
 ),
 closed as (
@@ -118,7 +136,7 @@ closed as (
         suppressed_across(
             hidden,
             size,
-            1,
+            greatest(least, parts_least),
             case
                 when measure < 5 then [line, line_2, line_3]
                 when by_start then [line, row_line + 5]

@@ -106,7 +106,7 @@ follow_up as (
         count(*) filter (where w.follow_up_due < least(d.last_day, r.complete_through)) as overdue
     from waiting as w
     join half as d on d.municipality_code = w.municipality_code and d.half_number = w.half_number
-    left join reported as r on r.municipality_code = w.municipality_code
+    join reported as r on r.municipality_code = w.municipality_code
     group by w.municipality_code, w.offer_id, w.half_number
 ),
 row_of_offer as (

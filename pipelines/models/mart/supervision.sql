@@ -17,17 +17,12 @@ counted as (
         municipality_code,
         offer_id,
         half_year(visit_date) as period,
-        persons_enrolled is not null and persons_present is not null and (
-            persons_enrolled between 1 and 4
-            or persons_present between 1 and 4
-            or abs(persons_enrolled - persons_present) between 1 and 4
-        ) as small_enrolled,
-        persons_on_protocol is not null and persons_present is not null and (
-            persons_on_protocol between 1 and 4
-            or persons_present between 1 and 4
-            or abs(persons_on_protocol - persons_present) between 1 and 4
-        ) as small_protocol,
-        persons_present is not null and abs(persons_enrolled - persons_on_protocol) between 1 and 4 as small_between
+        persons_enrolled,
+        persons_on_protocol,
+        persons_present,
+        abs(persons_enrolled - persons_present) as enrolled_gap,
+        abs(persons_on_protocol - persons_present) as protocol_gap,
+        case when persons_present is not null then abs(persons_enrolled - persons_on_protocol) end as between_them
     from core.offer_visit
 ),
 small as (
@@ -35,35 +30,22 @@ small as (
         municipality_code,
         offer_id,
         period,
-        bool_or(coalesce(small_enrolled, false)) as enrolled,
-        bool_or(coalesce(small_protocol, false)) as protocol,
-        bool_or(coalesce(small_between, false)) as between_them
+        bool_or(enrolled_gap is not null and (
+            enrolled_gap between 1 and 4 or persons_enrolled between 1 and 4 or persons_present between 1 and 4
+        )) as enrolled,
+        bool_or(protocol_gap is not null and (
+            protocol_gap between 1 and 4 or persons_on_protocol between 1 and 4 or persons_present between 1 and 4
+        )) as protocol,
+        bool_or(between_them between 1 and 4) as between_them
     from counted
     group by municipality_code, offer_id, period
 ),
 opening as (
     select
         s.*,
-        coalesce(
-            x.enrolled
-            or abs(s.presence_gap_enrolled) between 1 and 4
-            or s.presence_gap_enrolled_of between 1 and 4
-            or abs(s.presence_gap_enrolled_of - s.presence_gap_enrolled) between 1 and 4,
-            false
-        ) as hide_enrolled,
-        coalesce(
-            x.protocol
-            or abs(s.presence_gap_protocol) between 1 and 4
-            or s.presence_gap_protocol_of between 1 and 4
-            or abs(s.presence_gap_protocol_of - s.presence_gap_protocol) between 1 and 4,
-            false
-        ) as small_protocol,
-        coalesce(
-            x.between_them
-            or abs(s.presence_gap_enrolled - s.presence_gap_protocol) between 1 and 4
-            or abs(s.presence_gap_enrolled_of - s.presence_gap_protocol_of) between 1 and 4,
-            false
-        ) as small_between
+        coalesce(x.enrolled or abs(s.presence_gap_enrolled) between 1 and 4, false) as hide_enrolled,
+        coalesce(x.protocol or abs(s.presence_gap_protocol) between 1 and 4, false) as small_protocol,
+        coalesce(x.between_them, false) as small_between
     from core.supervision as s
     left join small as x
         on x.municipality_code = s.municipality_code and x.offer_id = s.offer_id and x.period = s.period

@@ -11,7 +11,7 @@ offers as (
         substr(block, 1, 6) as period,
         part as target_group,
         measure,
-        count(*) = 1 or sum(n) <= 4 or sum(n) in (count(*), count(*) * 4) as tells
+        count(*) = 1 or sum(n) in (count(*), count(*) * 4) as tells
     from core.small_cell
     where mart = 'offer_overview' and measure in ('effect_3m_n', 'finished', 'lost', 'pending') and n > 0
     group by municipality_code, substr(block, 1, 6), part, measure

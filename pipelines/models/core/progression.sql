@@ -76,8 +76,8 @@ select
         case when r.progress_measurement is not null then 0 end
     ) as measured_twice,  -- Citizens measured on two days or more; null where there are none and measurements are not known to be complete.
     c.change_mean,  -- Mean change of those, last score less first, on the instrument's scale.
-    case when c.measured_twice > 1 then c.change_mean - 1.959964 * c.standard_error end as change_mean_low,  -- Lower end of its 95 % interval; null with one citizen.
-    case when c.measured_twice > 1 then c.change_mean + 1.959964 * c.standard_error end as change_mean_high,  -- Upper end of its 95 % interval.
+    c.change_mean - 1.959964 * c.standard_error as change_mean_low,  -- Lower end of its 95 % interval; null with one citizen.
+    c.change_mean + 1.959964 * c.standard_error as change_mean_high,  -- Upper end of its 95 % interval.
     cast(c.success as double) / nullif(c.n, 0) as effect_3m_sustained,  -- Share of the same citizens self-supporting on every day of the three months after the end.
     c.n as effect_3m_sustained_n,  -- Citizens behind it.
     wilson_low(c.success, c.n) as effect_3m_sustained_low,  -- Lower end of its 95 % interval.

@@ -9,78 +9,69 @@
 -- check: no_amount_without_n: triggered is not null and triggered_self_support is not null and triggered_fit_full is not null
 --     and triggered_fit_partial is not null or amount_dkk is null
 with
--- What an agreement counts is the sum of its offers, whose citizens other tables show by the offer: those ended by half-year,
--- those decided for a year.
-half as (
-    select
-        municipality_code,
-        agreement_id,
-        year,
-        offer_id,
-        half_year(end_date) as period,
-        count(*) filter (where state in ('triggered', 'not_triggered')) as decided,
-        count(*) filter (where state = 'pending') as pending,
-        count(*) filter (where state = 'lost') as lost
+-- What an agreement counts is the sum of its offers, whose citizens other tables show: those decided for a year, the others by
+-- half-year. Where those hidden there, 1 to 4, could be found by subtraction, the sum is hidden here. They could where one more
+-- part would have to be hidden, whatever its size.
+part as (
+    select municipality_code, agreement_id, year, 'decided' as measure, count(*) as n
     from core.bonus_citizen
-    group by municipality_code, agreement_id, year, offer_id, half_year(end_date)
-),
-offer as (
-    select municipality_code, agreement_id, year, offer_id, sum(decided) as decided
-    from half
+    where state in ('triggered', 'not_triggered')
     group by municipality_code, agreement_id, year, offer_id
+    union all
+    select municipality_code, agreement_id, year, state as measure, count(*) as n
+    from core.bonus_citizen
+    where state in ('pending', 'lost')
+    group by municipality_code, agreement_id, year, state, offer_id, half_year(end_date)
 ),
-decided as (
+small as (
     select
         municipality_code,
         agreement_id,
         year,
-        sum(decided) as decided,
-        count(*) filter (where decided between 1 and 4) as small,
-        sum(case when decided between 1 and 4 then decided else 0 end) as sum_small
-    from offer
-    group by municipality_code, agreement_id, year
+        measure,
+        sum(n) as n,
+        suppressed_parts(
+            sum(n) filter (where n <= 4) + 1000, array_prepend(1000, array_agg(n) filter (where n <= 4))
+        )[1] as tells
+    from part
+    group by municipality_code, agreement_id, year, measure
 ),
-waiting as (
+told as (
     select
         municipality_code,
         agreement_id,
         year,
-        count(*) filter (where pending between 1 and 4) as small_pending,
-        sum(case when pending between 1 and 4 then pending else 0 end) as sum_pending,
-        count(*) filter (where lost between 1 and 4) as small_lost,
-        sum(case when lost between 1 and 4 then lost else 0 end) as sum_lost
-    from half
+        coalesce(max(n) filter (where measure = 'decided'), 0) as decided,
+        bool_or(coalesce(tells, false) and measure = 'decided') as tells_decided,
+        bool_or(coalesce(tells, false) and measure = 'pending') as tells_pending,
+        bool_or(coalesce(tells, false) and measure = 'lost') as tells_lost
+    from small
     group by municipality_code, agreement_id, year
 ),
 opening as (
     select
         b.*,
-        b.triggered between 1 and 4 as small_triggered,
-        d.small = 1 or d.sum_small between 1 and 4 or d.small > 0 and d.sum_small in (d.small, d.small * 4) as hide_all,
-        w.small_pending = 1 or w.sum_pending between 1 and 4
-            or w.small_pending > 0 and w.sum_pending in (w.small_pending, w.small_pending * 4) as small_pending,
-        w.small_lost = 1 or w.sum_lost between 1 and 4
-            or w.small_lost > 0 and w.sum_lost in (w.small_lost, w.small_lost * 4) as small_lost,
+        t.tells_decided,
+        t.tells_pending,
+        t.tells_lost,
         suppressed_parts(b.triggered, [b.triggered_fit_full, b.triggered_fit_partial, b.triggered_self_support]) as within_triggered,
-        suppressed_parts(d.decided, [
-            b.triggered_fit_full, b.triggered_fit_partial, b.triggered_self_support, d.decided - b.triggered
+        suppressed_parts(t.decided, [
+            b.triggered_fit_full, b.triggered_fit_partial, b.triggered_self_support, t.decided - b.triggered
         ]) as within_decided,
-        suppressed_parts(d.decided + b.pending + b.lost, [d.decided, b.lost, b.pending]) as within_ended
+        suppressed_parts(t.decided + b.pending + b.lost, [t.decided, b.lost, b.pending]) as within_ended
     from core.bonus as b
-    join decided as d
-        on d.municipality_code = b.municipality_code and d.agreement_id = b.agreement_id and d.year = b.year
-    join waiting as w
-        on w.municipality_code = b.municipality_code and w.agreement_id = b.agreement_id and w.year = b.year
+    join told as t
+        on t.municipality_code = b.municipality_code and t.agreement_id = b.agreement_id and t.year = b.year
 ),
 marked as (
     select
         *,
-        hide_all or small_triggered or within_decided[4] as hide_triggered,
-        hide_all or within_triggered[1] or within_decided[1] as hide_fit_full,
-        hide_all or within_triggered[2] or within_decided[2] as hide_fit_partial,
-        hide_all or within_triggered[3] or within_decided[3] as hide_self_support,
-        small_lost or within_ended[2] as hide_lost,
-        small_pending or within_ended[3] as hide_pending
+        tells_decided or coalesce(triggered between 1 and 4, false) or within_decided[4] as hide_triggered,
+        tells_decided or within_triggered[1] or within_decided[1] as hide_fit_full,
+        tells_decided or within_triggered[2] or within_decided[2] as hide_fit_partial,
+        tells_decided or within_triggered[3] or within_decided[3] as hide_self_support,
+        tells_lost or within_ended[2] as hide_lost,
+        tells_pending or within_ended[3] as hide_pending
     from opening
 ),
 -- Null is unknown, and nothing unknown is hidden.

@@ -7,17 +7,36 @@
 -- check: no_value_without_n: checked is not null and breaches is not null or value_worst is null
 with
 -- What a requirement of a whole agreement counts is the sum of its offers, whose citizens other tables show: where those hidden
--- there could be found by subtraction, the sum is hidden here.
-offers as (
+-- there, 1 to 4, could be found by subtraction, the sum is hidden here. They could where one more part would have to be hidden,
+-- whatever its size.
+part as (
     select
         municipality_code,
         requirement_id,
         period,
-        count(*) filter (where checked between 1 and 4) as small_checked,
-        sum(case when checked between 1 and 4 then checked else 0 end) as sum_checked,
-        count(*) filter (where breaches between 1 and 4) as small_breaches,
-        sum(case when breaches between 1 and 4 then breaches else 0 end) as sum_breaches
+        unnest(['checked', 'breaches']) as measure,
+        unnest([checked, breaches]) as n
     from core.requirement_offer
+),
+small as (
+    select
+        municipality_code,
+        requirement_id,
+        period,
+        measure,
+        suppressed_parts(sum(n) + 1000, array_prepend(1000, array_agg(n)))[1] as tells
+    from part
+    where n between 1 and 4
+    group by municipality_code, requirement_id, period, measure
+),
+told as (
+    select
+        municipality_code,
+        requirement_id,
+        period,
+        bool_or(tells and measure = 'checked') as checked,
+        bool_or(tells and measure = 'breaches') as breaches
+    from small
     group by municipality_code, requirement_id, period
 ),
 -- Breaches are shown offer by offer only where a requirement names one.
@@ -38,26 +57,13 @@ compared as (
 marked as (
     select
         s.*,
-        coalesce(
-            s.checked between 1 and 4
-            or s.offer_id is null and (
-                o.small_checked = 1 or o.sum_checked between 1 and 4
-                or o.small_checked > 0 and o.sum_checked in (o.small_checked, o.small_checked * 4)
-            ),
-            false
-        ) as hide_checked,
-        coalesce(
-            suppressed_parts(s.checked, [s.breaches, s.checked - s.breaches])[1]
-            or s.more_breaches between 1 and 4
-            or s.offer_id is null and x.period is not null and (
-                o.small_breaches = 1 or o.sum_breaches between 1 and 4
-                or o.small_breaches > 0 and o.sum_breaches in (o.small_breaches, o.small_breaches * 4)
-            ),
-            false
-        ) as hide_breaches
+        coalesce(s.checked between 1 and 4, false) or coalesce(s.offer_id is null and t.checked, false) as hide_checked,
+        coalesce(suppressed_parts(s.checked, [s.breaches, s.checked - s.breaches])[1], false)
+            or coalesce(s.more_breaches between 1 and 4, false)
+            or coalesce(s.offer_id is null and x.period is not null and t.breaches, false) as hide_breaches
     from compared as s
-    left join offers as o
-        on o.municipality_code = s.municipality_code and o.requirement_id = s.requirement_id and o.period = s.period
+    left join told as t
+        on t.municipality_code = s.municipality_code and t.requirement_id = s.requirement_id and t.period = s.period
     left join offer_shown as x
         on x.municipality_code = s.municipality_code
         and x.agreement_id = s.agreement_id

@@ -133,6 +133,7 @@ select
     c.better as target_groups_better,  -- Target groups in which the provider is better or much better than expected.
     c.as_expected as target_groups_as_expected,  -- Target groups in which it is as expected.
     c.worse as target_groups_worse,  -- Target groups in which it is worse or much worse.
+    case when c.n is not null then 0 end as target_groups_hidden,  -- Target groups left out: none here.
     v.satisfied / nullif(v.answers, 0) as satisfaction_share,  -- Answers 4 and 5 among those given in the half-year about the provider's offers.
     v.answers as satisfaction_share_n,  -- Answers behind it; null where none came and surveys are not known to be complete.
     wilson_low(v.satisfied, v.answers) as satisfaction_share_low,  -- Lower end of its 95 % interval.

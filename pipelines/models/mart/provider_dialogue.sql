@@ -9,14 +9,24 @@
 -- check: no_share_without_n: (effect_3m_n is not null or effect_3m_index is null) and (satisfaction_share_n is not null or
 --     satisfaction_share is null)
 with
--- A sum over target groups is shown where each of them is, so it tells nothing new. One over offers may have hidden parts, but
--- not a single one, nor such as could only be ones or fours.
+-- Over the target groups that are shown with everything: their sum tells nothing new.
 compared as (
-    select municipality_code, provider_id, year, bool_or(suppressed) as hidden
+    select
+        municipality_code,
+        provider_id,
+        year,
+        sum(observed) filter (where flag is not null) as observed,
+        sum(n) filter (where flag is not null) as n,
+        sum(expected) filter (where flag is not null) as expected,
+        count(*) filter (where flag in ('better', 'much_better')) as better,
+        count(*) filter (where flag = 'as_expected') as as_expected,
+        count(*) filter (where flag in ('worse', 'much_worse')) as worse,
+        count(*) filter (where flag is null and n is distinct from 0) as hidden
     from mart.provider_comparison
     where indicator = 'effect_3m'
     group by municipality_code, provider_id, year
 ),
+-- A sum over offers may have hidden parts, but not a single one, nor such as could only be ones or fours.
 offer_answer as (
     select
         c.municipality_code,
@@ -40,7 +50,7 @@ answered as (
     from offer_answer
     group by municipality_code, provider_id, period
 ),
--- Each kind and authority that mart.complaint has a row of is one complaint at least.
+-- Where mart.complaint shows zeros, each kind and authority that it hides is one complaint at least.
 offer_complaint as (
     select
         k.municipality_code,
@@ -65,7 +75,13 @@ complained as (
 marked as (
     select
         d.*,
-        coalesce(c.hidden, false) as hide_effect,
+        c.observed as shown_observed,
+        c.n as shown_n,
+        c.expected as shown_expected,
+        case when c.n is not null or c.hidden > 0 then c.better end as shown_better,
+        case when c.n is not null or c.hidden > 0 then c.as_expected end as shown_as_expected,
+        case when c.n is not null or c.hidden > 0 then c.worse end as shown_worse,
+        case when c.n is not null or c.hidden > 0 then c.hidden end as hidden,
         coalesce(a.hidden, false) or coalesce(d.satisfaction_share_n between 1 and 4, false) as hide_satisfaction,
         coalesce(k.hidden, false) or coalesce(d.complaints between 1 and 4, false) as hide_complaints
     from core.provider_dialogue as d
@@ -84,13 +100,14 @@ select
     period,  -- Half-year, such as 2010H1.
     provider_name,  -- Name of the provider.
     provider_kind,  -- external_supplier, other_actor, employment_centre or education.
-    case when not hide_effect then effect_3m_observed end as effect_3m_observed,  -- Citizens self-supporting three months after the end, of those who ended in the year and are known, target groups added up.
-    case when not hide_effect then effect_3m_n end as effect_3m_n,  -- Citizens whose outcome is known.
-    case when not hide_effect then round(effect_3m_expected, 1) end as effect_3m_expected,  -- As many would have been, had each age and length of support done as it does with all the municipality's providers. Rounded to one decimal.
-    case when not hide_effect then round(effect_3m_index, 1) end as effect_3m_index,  -- Observed in per cent of expected; null where none was expected. Rounded to one decimal.
-    case when not hide_effect then target_groups_better end as target_groups_better,  -- Target groups in which the provider is better or much better than expected.
-    case when not hide_effect then target_groups_as_expected end as target_groups_as_expected,  -- Target groups in which it is as expected.
-    case when not hide_effect then target_groups_worse end as target_groups_worse,  -- Target groups in which it is worse or much worse.
+    shown_observed as effect_3m_observed,  -- Citizens self-supporting three months after the end, of those who ended in the year and are known, added up over the target groups that are shown.
+    shown_n as effect_3m_n,  -- Citizens of these target groups whose outcome is known.
+    round(shown_expected, 1) as effect_3m_expected,  -- As many would have been, had each age and length of support done as it does with all the municipality's providers. Rounded to one decimal.
+    round(100 * shown_observed / nullif(shown_expected, 0), 1) as effect_3m_index,  -- Observed in per cent of expected; null where none was expected. Rounded to one decimal.
+    shown_better as target_groups_better,  -- Target groups in which the provider is better or much better than expected.
+    shown_as_expected as target_groups_as_expected,  -- Target groups in which it is as expected.
+    shown_worse as target_groups_worse,  -- Target groups in which it is worse or much worse.
+    hidden as target_groups_hidden,  -- Target groups left out, since something of them is hidden.
     case when not hide_satisfaction then satisfaction_share end as satisfaction_share,  -- Answers 4 and 5 among those given in the half-year about the provider's offers.
     case when not hide_satisfaction then satisfaction_share_n end as satisfaction_share_n,  -- Answers behind it.
     case when not hide_satisfaction then satisfaction_share_low end as satisfaction_share_low,  -- Lower end of its 95 % interval.
@@ -102,7 +119,7 @@ select
     actions_open,  -- Actions after the provider's visits, meetings and complaints that are open on the last day (on the horizon, in the half-year that holds it); null where actions are not known to be complete.
     actions_overdue,  -- Of them, those due before that day.
     last_meeting_held,  -- Day of the last dialogue meeting up to the last day; null where there was none.
-    hide_effect or hide_satisfaction or hide_complaints as suppressed,  -- Whether anything in the row is hidden.
+    coalesce(hidden > 0, false) or hide_satisfaction or hide_complaints as suppressed,  -- Whether anything in the row is hidden.
     concat(definition_version, ', small_cells@1') as definition_version,  -- Definitions behind the row, as in ref.definition.
     data_through  -- Horizon of public support: outcomes are known to this day; null where none is reported.
 from marked

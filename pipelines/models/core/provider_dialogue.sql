@@ -116,7 +116,7 @@ coloured as (
         count(*) filter (where s.smiley = 'red') as red,
         count(*) filter (where s.smiley in ('elite', 'green', 'yellow', 'red')) as coloured
     from core.smiley as s
-    join core.offer as o on o.offer_id = s.offer_id
+    join core.offer_detail as o on o.municipality_code = s.municipality_code and o.offer_id = s.offer_id
     where o.valid_from <= s.day and (o.valid_to is null or o.valid_to >= s.day)
     group by s.municipality_code, o.provider_id, s.day
 )

@@ -16,21 +16,22 @@ offer_half as (
     select
         o.municipality_code,
         o.offer_id,
+        o.offer_name,
         o.provider_id,
+        o.provider_name,
         p.period,
         p.half_number,
         p.last_day,
-        a.sanction_terms,
+        o.sanction_terms,
         h.supervision_visit as data_through,
         coalesce(p.last_day <= h.sanction, false) as sanctions_known,
         case when p.last_day <= h.supervision_visit then s.smiley end as smiley,
         coalesce(add_months(make_date(p.half_number / 2, 12, 31), 3) <= h.benefit_spell, false) as year_known
-    from core.offer as o
+    from core.offer_detail as o
     join core.overview_period as p on p.municipality_code = o.municipality_code
     left join horizon as h on h.municipality_code = o.municipality_code
     left join core.smiley as s
         on s.municipality_code = o.municipality_code and s.offer_id = o.offer_id and s.day = p.last_day
-    left join core.agreement as a on a.agreement_id = o.agreement_id
     where o.valid_from <= p.last_day and (o.valid_to is null or o.valid_to >= p.first_day)
 ),
 -- The provider's year counts against an offer in the target groups that the offer has in the half-year.
@@ -82,7 +83,9 @@ judged as (
     select
         o.municipality_code,
         o.offer_id,
+        o.offer_name,
         o.provider_id,
+        o.provider_name,
         o.period,
         o.half_number,
         o.data_through,
@@ -128,7 +131,9 @@ select
     offer_id,  -- The offer.
     period,  -- Half-year, such as 2010H1.
     half_number,  -- Year times two, plus one for the second half.
+    offer_name,  -- Name of the offer.
     provider_id,  -- Who delivers it.
+    provider_name,  -- Name of the provider.
     smiley,  -- Smiley on the last day; null until visits are known to be complete to that day.
     much_worse,  -- Whether the provider is much worse than expected in the year and a target group of the offer; null until the year is known.
     hidden_comparison and not shown_much_worse as much_worse_hidden,  -- Whether that rests on a comparison that is not shown.

@@ -7,25 +7,23 @@
 -- check: only_dialogue_without_terms: coalesce(blocked_by, '') not in ('no_agreement', 'no_sanction_terms') or proposed_step =
 --     'dialogue'
 select
-    b.municipality_code,  -- Municipality.
-    b.offer_id,  -- The offer.
-    b.period,  -- Half-year, such as 2010H1.
-    o.name as offer_name,  -- Name of the offer.
-    b.provider_id,  -- Who delivers it.
-    p.name as provider_name,  -- Name of the provider.
-    b.smiley,  -- Smiley on the last day; null until visits are known to be complete to that day.
-    b.much_worse,  -- Whether the provider is much worse than expected in the year and a target group of the offer; null until the year is known.
-    case when b.bad_twice then b.next_step end as proposed_step,  -- dialogue, increased_supervision, penalty or termination; null where none is proposed.
+    municipality_code,  -- Municipality.
+    offer_id,  -- The offer.
+    period,  -- Half-year, such as 2010H1.
+    offer_name,  -- Name of the offer.
+    provider_id,  -- Who delivers it.
+    provider_name,  -- Name of the provider.
+    smiley,  -- Smiley on the last day; null until visits are known to be complete to that day.
+    much_worse,  -- Whether the provider is much worse than expected in the year and a target group of the offer; null until the year is known.
+    case when bad_twice then next_step end as proposed_step,  -- dialogue, increased_supervision, penalty or termination; null where none is proposed.
     case
-        when b.bad_twice and b.red_in_either and b.much_worse_in_either then 'red_smiley, much_worse'
-        when b.bad_twice and b.red_in_either then 'red_smiley'
-        when b.bad_twice then 'much_worse'
+        when bad_twice and red_in_either and much_worse_in_either then 'red_smiley, much_worse'
+        when bad_twice and red_in_either then 'red_smiley'
+        when bad_twice then 'much_worse'
     end as reasons,  -- red_smiley, much_worse or both, of the two half-years; null where they do not speak for a step.
-    b.step_in_force,  -- Highest step in force on the last day, of the offer or its provider; null where there is none.
-    case when b.bad_twice then b.blocked_by end as blocked_by,  -- no_agreement or no_sanction_terms (dialogue only), termination_in_force or step_in_force_unknown (nothing is proposed); null where nothing bars the step.
+    step_in_force,  -- Highest step in force on the last day, of the offer or its provider; null where there is none.
+    case when bad_twice then blocked_by end as blocked_by,  -- no_agreement or no_sanction_terms (dialogue only), termination_in_force or step_in_force_unknown (nothing is proposed); null where nothing bars the step.
     false as suppressed,  -- Nothing is hidden here.
     'fair_comparison@1, sanction_proposal@1, smiley@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
-    b.data_through  -- Horizon of supervision visits; null where none is reported.
-from core.sanction_basis as b
-left join core.offer as o on o.offer_id = b.offer_id
-left join core.provider as p on p.provider_id = b.provider_id
+    data_through  -- Horizon of supervision visits; null where none is reported.
+from core.sanction_basis

@@ -47,7 +47,7 @@ numbered as (
         c.indicator = 'effect_3m' and coalesce(t.covered, false) as hide_covered,
         c.indicator = 'effect_3m' and coalesce(t.uncovered, false) as hide_uncovered,
         c.indicator = 'effect_3m' and coalesce(t.pending, false) as hide_pending,
-        c.indicator <> 'effect_7m' and coalesce(t.participations, false) or c.participations between 1 and 4 as hide_participations
+        c.indicator <> 'effect_7m' and coalesce(t.participations, false) as hide_participations
     from core.coverage as c
     left join told as t
         on t.municipality_code = c.municipality_code and t.period = c.period and t.target_group = c.target_group
@@ -159,7 +159,6 @@ marked as (
         target_group,
         indicator,
         bool_or(closed and measure = 1) as covered,
-        bool_or(closed and measure = 2) as uncovered,
         bool_or(closed and measure = 3) as pending,
         bool_or(closed and measure = 4) as n,
         bool_or(closed and measure = 5) as participations
@@ -172,7 +171,7 @@ select
     target_group,  -- Target group, or all of them together.
     indicator,  -- The indicator.
     covered,  -- Whether covered is hidden.
-    covered or uncovered or n as share,  -- Whether the share is.
+    covered or n as share,  -- Whether the share is.
     n as share_n,  -- Whether share_n is.
     pending,  -- Whether pending is.
     bool_or(participations) over (partition by municipality_code, period, by_start, target_group) as participations  -- Whether participations are, with every indicator.

@@ -41,7 +41,7 @@ offer_half as (
         select municipality_code, offer_id, half_number, false as in_use from visit where not to_provider
         union all
         select o.municipality_code, o.offer_id, d.half_number, false as in_use
-        from core.offer as o
+        from core.offer_detail as o
         join half as d on d.municipality_code = o.municipality_code
         where o.valid_from <= d.last_day and (o.valid_to is null or o.valid_to >= d.first_day)
     ) as seen
@@ -117,25 +117,25 @@ row_of_offer as (
         x.half_number,
         d.period,
         d.last_day,
-        o.name,
+        o.offer_name,
         o.provider_id,
-        coalesce(a.kind in ('state_framework', 'ordinary_education'), false) as limited,
+        o.provider_name,
+        coalesce(o.agreement_kind in ('state_framework', 'ordinary_education'), false) as limited,
         r.complete_through,
         -- Zero only where it is known.
         case when r.complete_through >= d.first_day then 0 end as zero
     from offer_half as x
     join half as d on d.municipality_code = x.municipality_code and d.half_number = x.half_number
-    left join core.offer as o on o.offer_id = x.offer_id
-    left join core.agreement as a on a.agreement_id = o.agreement_id
+    left join core.offer_detail as o on o.offer_id = x.offer_id
     left join reported as r on r.municipality_code = x.municipality_code
 )
 select
     x.municipality_code,  -- Municipality.
     x.offer_id,  -- The offer.
     x.period,  -- Half-year, such as 2010H1.
-    x.name as offer_name,  -- Name of the offer.
+    x.offer_name,  -- Name of the offer.
     x.provider_id,  -- Who delivers it.
-    p.name as provider_name,  -- Name of the provider.
+    x.provider_name,  -- Name of the provider.
     case when x.limited then 'limited' else 'full' end as supervision_regime,  -- limited under state framework agreements and ordinary education, which are seen only upon complaints; else full.
     x.in_use,  -- Whether somebody was in the offer on some day of the period.
     coalesce(v.visits, x.zero) as visits,  -- Visits in the period, those to the provider as a whole included; null where none came and visits are not known to be complete.
@@ -163,7 +163,6 @@ select
     'follow_ups_open@1, overview_period@1, presence_gap@1, smiley@1, supervision_coverage@1, supervision_visits@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
     x.complete_through as data_through  -- Horizon of supervision visits; null where none is reported.
 from row_of_offer as x
-left join core.provider as p on p.provider_id = x.provider_id
 left join visited as v
     on v.municipality_code = x.municipality_code and v.offer_id = x.offer_id and v.half_number = x.half_number
 left join unannounced as u

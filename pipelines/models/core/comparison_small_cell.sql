@@ -87,7 +87,35 @@ opening as (
         ) as hidden
     from cell
 ),
--- A half-year of an offer that the overview does not show, and that a provider's or municipality's year would give away.
+overview_year as (
+    select municipality_code, party as provider_id, year, indicator, target_group, sum(n) as n
+    from (
+        select
+            municipality_code,
+            cast(substr(period, 1, 4) as int) as year,
+            target_group,
+            unnest(['', '', provider_id, provider_id]) as party,
+            unnest(['effect_1m', 'effect_3m', 'effect_1m', 'effect_3m']) as indicator,
+            unnest([effect_1m_n, effect_3m_n, effect_1m_n, effect_3m_n]) as n
+        from core.offer_overview
+        where target_group <> 'all'
+    ) as v
+    group by municipality_code, party, year, indicator, target_group
+),
+-- Years that the overview adds up to, as nobody of them is in it twice.
+adding_up as (
+    select u.*
+    from numbered as u
+    join overview_year as v
+        on v.municipality_code = u.municipality_code
+        and v.provider_id = u.provider_id
+        and v.year = u.year
+        and v.indicator = u.indicator
+        and v.target_group = u.target_group
+        and v.n = u.n
+    where u.level_number in (2, 5)
+),
+-- A half-year of an offer that the overview does not show, and that such a year would give away.
 overview as (
     select
         s.municipality_code,
@@ -159,14 +187,14 @@ member as (
             9000000000000 + m.unit_number * 10000 + m.group_number + m.indicator_number
         ] as lines
     from overview as o
-    left join numbered as p
+    left join adding_up as p
         on p.level_number = 5
         and p.municipality_code = o.municipality_code
         and p.provider_id = o.provider_id
         and p.year = o.year
         and p.indicator = o.indicator
         and p.target_group = o.target_group
-    left join numbered as m
+    left join adding_up as m
         on m.level_number = 2
         and m.municipality_code = o.municipality_code
         and m.year = o.year

@@ -28,7 +28,7 @@ lint: tools-build ## Formatting, clippy, and (where cargo-deny is there) licence
 	else echo "lint: cargo-deny is not installed, licences and bans not checked (cargo install cargo-deny)" >&2; fi
 
 bench: tools-build tools-test ## Measured figures, each as a ratio against a named rival in the same run; starts Kafka
-	@tests/setup/run.sh cargo bench --package bus --bench log --package landing --bench landing $(BENCH)
+	@tests/setup/run.sh cargo bench --package bus --bench log --package landing --bench landing --package warehouse --bench national $(BENCH)
 
 ROUNDS ?= 16
 

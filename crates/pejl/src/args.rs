@@ -103,8 +103,15 @@ pub(crate) enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Only builds and publishes the models.
-    Build,
+    /// Only builds and publishes the models: what changed, and what that can reach.
+    Build {
+        /// Shows what would be computed and why, and computes nothing.
+        #[arg(long)]
+        plan: bool,
+        /// How the plan looks.
+        #[arg(long, value_enum, default_value_t = Format::Table, requires = "plan")]
+        format: Format,
+    },
     /// Only serves SQL.
     Serve,
     /// Answers one SQL statement.

@@ -390,9 +390,11 @@ async fn transaction(
     Ok(match command {
         Command::Begin(tag) => {
             session.variables().begin();
+            session.hold(true);
             Outcome::Transaction(tag, status.to_in_transaction_state())
         }
         Command::Commit | Command::Rollback => {
+            session.hold(false);
             session.savepoints().clear();
             session.cursors.lock().await.retain(|_, cursor| cursor.hold);
             let back = matches!(command, Command::Rollback) || status == TransactionStatus::Error;

@@ -114,6 +114,17 @@ impl Session {
         self.variables().get("timezone").to_owned()
     }
 
+    /// Whether queries read the same publication from now on, or each the current one.
+    pub(crate) fn hold(&self, held: bool) {
+        let state = self.ctx.state_ref();
+        let hold = state.read().config().get_extension::<warehouse::Hold>();
+        match hold {
+            Some(hold) if held => hold.hold(),
+            Some(hold) => hold.release(),
+            None => {}
+        }
+    }
+
     /// Lets the variables take effect that more than `SHOW` depends on.
     pub(crate) fn apply(&self) {
         let (path, zone) = {

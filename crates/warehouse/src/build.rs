@@ -4,6 +4,7 @@ mod candidates;
 mod changes;
 mod digest;
 mod parts;
+mod plan;
 mod reach;
 mod report;
 mod step;
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) use candidates::Candidates;
 pub use changes::{Extent, Reason};
 pub(crate) use parts::{MUNICIPALITY, is_split, parts_in, within};
+pub use plan::{Planned, Work};
 pub use report::{BuildEvent, BuildReport, BuiltModel, Failure};
 pub(crate) use step::Computed;
 use step::{Outcome, Step};
@@ -108,6 +110,30 @@ impl Builder<'_> {
         }
     }
 
+    /// What a build would compute now, and why.
+    pub(crate) async fn plan(&self, computed: &Computed) -> Result<Vec<Planned>> {
+        let previous = publication::current(self.lake, None).await?;
+        let candidates = Arc::new(Candidates::new(self.inputs().await?));
+        let ctx = (self.session)(Arc::clone(&candidates))?;
+        let step = Step {
+            builder: self,
+            previous,
+            references: self.references(),
+            candidates,
+            ctx,
+            computed,
+        };
+        step.plan().await
+    }
+
+    /// Every code list with its fingerprint.
+    fn references(&self) -> BTreeMap<String, String> {
+        reference::tables(self.catalog.definitions())
+            .iter()
+            .map(|(name, rows)| (format!("ref.{name}"), reference::fingerprint(rows)))
+            .collect()
+    }
+
     async fn build(
         &self,
         previous: Option<Publication>,
@@ -120,10 +146,7 @@ impl Builder<'_> {
         let step = Step {
             builder: self,
             previous: previous.clone(),
-            references: reference::tables(self.catalog.definitions())
-                .iter()
-                .map(|(name, rows)| (format!("ref.{name}"), reference::fingerprint(rows)))
-                .collect(),
+            references: self.references(),
             candidates,
             ctx,
             computed,

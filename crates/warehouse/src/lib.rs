@@ -12,8 +12,8 @@ pub mod rehearsal;
 mod session;
 mod warehouse;
 
-pub use build::{BuildEvent, BuildReport, BuiltModel, Extent, Failure, Reason};
+pub use build::{BuildEvent, BuildReport, BuiltModel, Extent, Failure, Planned, Reason, Work};
 pub use error::{Error, Result};
 pub use publication::{Checked, Publication, Run, pinned};
-pub use session::{CATALOG, SCHEMAS, read_only_options};
+pub use session::{CATALOG, Hold, SCHEMAS, read_only_options};
 pub use warehouse::{TableDoc, Warehouse, WarehouseSettings};

@@ -20,6 +20,7 @@ use spec::Definition;
 use crate::{functions, reference};
 
 pub(crate) use ops::Ops;
+pub use reader::Hold;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
 pub(crate) use tables::{At, Tables, Versions, landed, landed_column};
 

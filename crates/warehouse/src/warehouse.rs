@@ -24,11 +24,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     Error, Result,
-    build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure},
+    build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure, Planned},
     deliveries::{self, Owed},
     models::{Catalog, SCHEMAS},
     publication::Publication,
-    session::{self, Current, EndOfPlanning, Ops, Pin, Tables, Versions},
+    session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Versions},
 };
 
 /// How a warehouse works.
@@ -143,14 +143,7 @@ impl Warehouse {
     pub async fn build(&self, observe: &(dyn Fn(BuildEvent) + Send + Sync)) -> Result<BuildReport> {
         let mut computed = self.inner.computed.lock().await;
         let session = |candidates: Arc<Candidates>| self.inner.open(candidates);
-        let builder = Builder {
-            lake: &self.inner.lake,
-            catalog: &self.inner.catalog,
-            at_once: self.inner.settings.models_at_once.max(1),
-            now: self.inner.settings.now,
-            session: &session,
-            observe,
-        };
+        let builder = self.builder(&session, observe);
         let report = Box::pin(builder.run(&mut computed)).await;
         measure(report.as_ref().ok());
         let report = report?;
@@ -162,16 +155,42 @@ impl Warehouse {
         Ok(report)
     }
 
+    /// What a build would compute now, and why; each table after those it reads. Computes and publishes nothing.
+    pub async fn plan(&self) -> Result<Vec<Planned>> {
+        let computed = self.inner.computed.lock().await;
+        let session = |candidates: Arc<Candidates>| self.inner.open(candidates);
+        self.builder(&session, &|_| {}).plan(&computed).await
+    }
+
+    fn builder<'a>(
+        &'a self,
+        session: &'a (dyn Fn(Arc<Candidates>) -> Result<SessionContext> + Send + Sync),
+        observe: &'a (dyn Fn(BuildEvent) + Send + Sync),
+    ) -> Builder<'a> {
+        Builder {
+            lake: &self.inner.lake,
+            catalog: &self.inner.catalog,
+            at_once: self.inner.settings.models_at_once.max(1),
+            now: self.inner.settings.now,
+            session,
+            observe,
+        }
+    }
+
     /// A new session: `raw` as landed, `core` and `mart` as published, `ref`, `ops`. Each query sees one
-    /// publication, the current one when it is planned.
+    /// publication, the current one when it is planned, unless the session's [`Hold`] keeps an earlier one.
     ///
     /// Sessions share nothing but memory and what they know of tables.
     pub async fn session(&self) -> Result<SessionContext> {
         let inner = &self.inner;
         inner.current.look(&inner.lake).await?;
-        let pin = Arc::new(Pin::new(inner.lake.clone(), Arc::clone(&inner.current)));
-        let ctx = inner.open(Arc::<Pin>::clone(&pin))?;
-        ctx.add_analyzer_rule(Arc::new(EndOfPlanning(pin)));
+        let hold = Arc::new(Hold::default());
+        let current = Arc::clone(&inner.current);
+        let pin = Pin::new(inner.lake.clone(), current, Arc::clone(&hold));
+        let ctx = inner.open(Arc::new(pin))?;
+        ctx.add_analyzer_rule(Arc::new(EndOfPlanning(Arc::clone(&hold))));
+        let state = ctx.state_ref();
+        state.write().config_mut().set_extension(hold);
         Ok(ctx)
     }
 

@@ -44,7 +44,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Run { sources, .. } => run::once(&settings, &sources).await,
         Command::Worker => roles::worker(settings).await,
         Command::Land { once } => roles::land(settings, once).await,
-        Command::Build => build::run(&settings).await,
+        Command::Build { plan: true, format } => build::plan(&settings, format).await,
+        Command::Build { .. } => build::run(&settings).await,
         Command::Serve => roles::serve(settings).await,
         Command::Query { sql, format } => query::run(&settings, &sql, format).await,
         Command::Calendar {

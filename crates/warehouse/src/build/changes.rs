@@ -58,7 +58,7 @@ pub enum Reason {
     NotSplit,
     /// This table, which it reads, has other rows, and any of its own may come from them.
     Read(String),
-    /// As many municipalities would be computed again as there are.
+    /// So much has changed that computing all is no more work.
     Most,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Reason {
             Self::Text => f.write_str("its text, schema or functions changed"),
             Self::NotSplit => f.write_str("it is not split by municipality"),
             Self::Read(table) => write!(f, "{table} changed, which any of its rows may come from"),
-            Self::Most => f.write_str("most municipalities changed"),
+            Self::Most => f.write_str("most of it changed"),
         }
     }
 }
@@ -129,7 +129,12 @@ impl Step<'_> {
     }
 
     /// What changed in a table that `model` reads.
-    async fn change_of(&self, previous: &Publication, model: &str, table: &str) -> Result<Change> {
+    pub(super) async fn change_of(
+        &self,
+        previous: &Publication,
+        model: &str,
+        table: &str,
+    ) -> Result<Change> {
         if let Some(fingerprint) = self.references.get(table) {
             let read = previous.reads.get(model).and_then(|it| it.get(table));
             return Ok(if read == Some(fingerprint) {

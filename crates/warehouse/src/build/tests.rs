@@ -25,7 +25,7 @@ use chrono::TimeZone;
 use lake::Txn;
 
 use super::*;
-use crate::{Warehouse, WarehouseSettings, read_only_options};
+use crate::{Hold, Warehouse, WarehouseSettings, read_only_options};
 
 /// A warehouse in a folder of its own, over a lake in memory.
 struct World {
@@ -610,6 +610,27 @@ async fn a_build_within_little_memory_goes_to_disk() {
         ask(&warehouse, "select count(*) from core.unit").await,
         "60000"
     );
+}
+
+#[tokio::test]
+async fn queries_of_a_session_that_holds_read_one_publication() {
+    let world = World::new();
+    world.write("names.sql", NAMES);
+    world.land_units(&[("u1", Some("a"))]).await;
+    let warehouse = world.open().await;
+    warehouse.build(&quiet).await.unwrap();
+    let session = warehouse.session().await.unwrap();
+    let hold = session.copied_config().get_extension::<Hold>().unwrap();
+    let count = async || rows(&session, "select count(*) from names").await.unwrap();
+    hold.hold();
+    assert_eq!(count().await, "1");
+    world.land_units(&[("u2", Some("b"))]).await;
+    assert_eq!(warehouse.build(&quiet).await.unwrap().published, Some(2));
+    assert_eq!(count().await, "1", "as its first query");
+    assert!(rows(&session, "select * from nowhere").await.is_err());
+    assert_eq!(count().await, "1", "also after one that failed");
+    hold.release();
+    assert_eq!(count().await, "2");
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
-//! What a reader sees: the current publication, the same one from the first table of a query to the last.
+//! What a reader sees: the current publication, the same one from the first table of a query to the last, and through a transaction.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -51,44 +54,79 @@ impl Current {
     }
 }
 
-/// The publication one query reads.
-#[derive(Debug)]
-pub(crate) struct Pin {
-    lake: Lake,
-    current: Arc<Current>,
+/// Has the queries of a session read the same publication for as long as it is held, as in a transaction. An extension of the
+/// session's configuration.
+#[derive(Debug, Default)]
+pub struct Hold {
+    is_held: AtomicBool,
     /// What the query now being planned reads, and when its first table was named.
     pinned: Mutex<Option<(Instant, Arc<Publication>)>>,
 }
 
-impl Pin {
-    /// For a session over a lake; `current` is what all its sessions know.
-    pub(crate) fn new(lake: Lake, current: Arc<Current>) -> Self {
-        Self {
-            lake,
-            current,
-            pinned: Mutex::default(),
+impl Hold {
+    /// From now on the publication that the next query reads is kept.
+    pub fn hold(&self) {
+        if !self.is_held.swap(true, Ordering::AcqRel) {
+            self.set(None);
         }
     }
 
-    fn held(&self) -> Option<Arc<Publication>> {
+    /// From now on each query reads the current publication.
+    pub fn release(&self) {
+        self.is_held.store(false, Ordering::Release);
+        self.set(None);
+    }
+
+    fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    fn get(&self) -> Option<Arc<Publication>> {
         let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, publication) = pinned.as_ref()?;
-        (at.elapsed() < PLANNING).then(|| Arc::clone(publication))
+        (self.is_held() || at.elapsed() < PLANNING).then(|| Arc::clone(publication))
     }
 
     fn set(&self, to: Option<(Instant, Arc<Publication>)>) {
         *self.pinned.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 
+    /// A query has come to its end, or failed.
+    fn let_go(&self) {
+        if !self.is_held() {
+            self.set(None);
+        }
+    }
+}
+
+/// The publication one query reads.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    lake: Lake,
+    current: Arc<Current>,
+    hold: Arc<Hold>,
+}
+
+impl Pin {
+    /// For a session over a lake; `current` is what all its sessions know.
+    pub(crate) fn new(lake: Lake, current: Arc<Current>, hold: Arc<Hold>) -> Self {
+        Self {
+            lake,
+            current,
+            hold,
+        }
+    }
+
     async fn publication(&self) -> crate::Result<Option<Arc<Publication>>> {
-        if let Some(held) = self.held() {
+        if let Some(held) = self.hold.get() {
             return Ok(Some(held));
         }
         let found = self.current.look(&self.lake).await?;
         if let Some(publication) = &found {
             name_in_span(publication);
         }
-        self.set(found.as_ref().map(|it| (Instant::now(), Arc::clone(it))));
+        let pinned = found.as_ref().map(|it| (Instant::now(), Arc::clone(it)));
+        self.hold.set(pinned);
         Ok(found)
     }
 }
@@ -116,7 +154,7 @@ impl Versions for Pin {
         let version = publication.and_then(|it| it.tables.get(table).copied());
         if version.is_none() {
             // The query is about to fail; the one that tries again looks anew.
-            self.set(None);
+            self.hold.let_go();
         }
         Ok(version.map(At::Version))
     }
@@ -134,11 +172,11 @@ fn name_in_span(publication: &Publication) {
 
 /// Lets go of the pin once a query has named all its tables: the analyzer runs right after.
 #[derive(Debug)]
-pub(crate) struct EndOfPlanning(pub(crate) Arc<Pin>);
+pub(crate) struct EndOfPlanning(pub(crate) Arc<Hold>);
 
 impl AnalyzerRule for EndOfPlanning {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        self.0.set(None);
+        self.0.let_go();
         Ok(plan)
     }
 

@@ -1,0 +1,178 @@
+//! What a build would compute and why, without computing it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use lake::Part;
+
+use super::{
+    changes::{Change, Reason},
+    parts::{MUNICIPALITY, is_split},
+    reach::reach,
+    step::Step,
+};
+use crate::{
+    Error, Result,
+    models::{Node, Origin},
+    publication::Publication,
+};
+
+/// What would become of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The table.
+    pub model: String,
+    /// How much of it would be computed.
+    pub work: Work,
+    /// The tables whose changes lead to it.
+    pub causes: BTreeSet<String>,
+}
+
+/// How much of a table would be computed. What is computed and comes out as it was goes no further, so less than this may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing.
+    Nothing,
+    /// The rows of these municipalities; `None` is those without one.
+    Parts(BTreeSet<Part>),
+    /// Those municipalities that rows yet to be computed lead to, through a column.
+    Through(String),
+    /// All of it.
+    Whole(Reason),
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes = || self.causes.iter().cloned().collect::<Vec<_>>().join(", ");
+        match &self.work {
+            Work::Nothing => f.write_str("nothing it comes from has changed"),
+            Work::Parts(_) => write!(f, "changed: {}", causes()),
+            Work::Through(column) => write!(f, "changed: {}, followed by {column}", causes()),
+            Work::Whole(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// What would become of every table, each after those it reads.
+    pub(super) async fn plan(&self) -> Result<Vec<Planned>> {
+        let mut planned: BTreeMap<String, Work> = BTreeMap::new();
+        let mut all = Vec::new();
+        for table in self.builder.catalog.order() {
+            let Some(node) = self.builder.catalog.node(table) else {
+                continue;
+            };
+            let (work, causes) = self.work(node, table, &planned).await?;
+            if let Some(version) = self.previous.as_ref().and_then(|it| it.tables.get(table)) {
+                self.candidates.set(table, *version);
+            }
+            planned.insert(table.clone(), work.clone());
+            all.push(Planned {
+                model: table.clone(),
+                work,
+                causes,
+            });
+        }
+        Ok(all)
+    }
+
+    async fn work(
+        &self,
+        node: &Node,
+        table: &str,
+        planned: &BTreeMap<String, Work>,
+    ) -> Result<(Work, BTreeSet<String>)> {
+        let whole = |reason| Ok((Work::Whole(reason), BTreeSet::new()));
+        let Some(previous) = &self.previous else {
+            return whole(Reason::New);
+        };
+        if !previous.tables.contains_key(table) {
+            return whole(Reason::New);
+        }
+        if previous.models.get(table) != Some(&node.fingerprint()) {
+            return whole(Reason::Text);
+        }
+        let mut changes = BTreeMap::new();
+        for read in &node.reads {
+            let change = match planned.get(read) {
+                Some(work) => Some(work.clone()),
+                None => self.given_change(previous, table, read).await?,
+            };
+            if let Some(change) = change.filter(|it| *it != Work::Nothing) {
+                changes.insert(read.clone(), change);
+            }
+        }
+        let causes: BTreeSet<String> = changes.keys().cloned().collect();
+        if changes.is_empty() {
+            return Ok((Work::Nothing, causes));
+        }
+        if !is_split(node.partition_by()) {
+            return Ok((Work::Whole(Reason::NotSplit), causes));
+        }
+        // Current state is split as what lands is.
+        if matches!(node.origin, Origin::Current(_)) {
+            let landed = changes.into_values().next().unwrap_or(Work::Nothing);
+            return Ok((landed, causes));
+        }
+        let work = self.follow(node, &changes).await?;
+        Ok((work, causes))
+    }
+
+    /// What changed in a table that is not built.
+    async fn given_change(
+        &self,
+        previous: &Publication,
+        model: &str,
+        table: &str,
+    ) -> Result<Option<Work>> {
+        let change = self.change_of(previous, model, table).await?;
+        Ok(match change {
+            Change::Nothing => None,
+            Change::Parts(parts) => Some(Work::Parts(parts)),
+            Change::Anything => Some(Work::Whole(Reason::Read(table.to_owned()))),
+        })
+    }
+
+    /// Where changes in what a model reads lead.
+    async fn follow(&self, node: &Node, changes: &BTreeMap<String, Work>) -> Result<Work> {
+        let table = node.table();
+        let planning = |err| Error::query(format!("planning {table}"), err);
+        let rows = node.rows(&self.ctx).await?;
+        let by_municipality = reach(&self.ctx, rows.clone(), MUNICIPALITY).map_err(planning)?;
+        let by_municipality = by_municipality.unwrap_or_default();
+        let mut parts = BTreeSet::new();
+        let mut through = None;
+        for (read, change) in changes {
+            let stays_within = by_municipality.get(read).map(String::as_str) == Some(MUNICIPALITY);
+            match change {
+                Work::Nothing => {}
+                Work::Parts(changed) if stays_within => parts.extend(changed.iter().cloned()),
+                Work::Through(column) if stays_within => through = Some(column.clone()),
+                Work::Parts(_) | Work::Through(_) => {
+                    let mut leading = None;
+                    for (column, _) in node.columns() {
+                        if !column.ends_with("_id") {
+                            continue;
+                        }
+                        let reached = reach(&self.ctx, rows.clone(), column).map_err(planning)?;
+                        if reached.is_some_and(|it| it.contains_key(read)) {
+                            leading = Some(column.to_owned());
+                            break;
+                        }
+                    }
+                    match leading {
+                        Some(column) => through = Some(column),
+                        None => return Ok(Work::Whole(Reason::Read(read.clone()))),
+                    }
+                }
+                Work::Whole(_) => return Ok(Work::Whole(Reason::Read(read.clone()))),
+            }
+        }
+        Ok(match through {
+            Some(column) => Work::Through(column),
+            None => Work::Parts(parts),
+        })
+    }
+}

@@ -1,6 +1,9 @@
 //! Small cells: which of a published total and its parts must not be shown.
 
 mod across;
+mod attack;
+mod closing;
+mod table;
 
 use std::sync::Arc;
 
@@ -62,6 +65,7 @@ pub(super) static WINDOWS: &[Windowed] = &[
         eval: suppressed,
     },
     across::SUPPRESSED_ACROSS,
+    across::RECOVERABLE,
 ];
 
 /// Which parts are hidden under a total (null where none is published). Parts are in the order of

@@ -1,29 +1,36 @@
-//! `suppressed_across`: hidden counts that stand in several totals at once.
+//! `suppressed_across` and `recoverable`: hidden counts that stand in several totals at once, closed and attacked.
 
-use std::collections::BTreeMap;
-
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray};
 use datafusion::{
     common::{
         cast::{as_boolean_array, as_int64_array, as_list_array},
-        exec_err,
+        exec_datafusion_err, exec_err,
     },
     error::Result,
 };
 
-use super::super::{
-    scalar::{Kind, at},
-    window::Windowed,
+use super::{
+    super::{
+        scalar::{Kind, at},
+        window::Windowed,
+    },
+    attack, closing,
+    table::{Cell, Standing, Table},
 };
 
 pub(super) const SUPPRESSED_ACROSS: Windowed = Windowed {
     name: "suppressed_across",
     arguments: &[
-        ("hidden", Kind::Bool, "whether the count is hidden already"),
+        (
+            "hidden",
+            Kind::Bool,
+            "whether the count is hidden already; null where it is known whatever is done, as one shown in an \
+             earlier release is, so that hiding it is no use",
+        ),
         (
             "count",
             Kind::Int,
-            "the count; zero is never chosen and never counted",
+            "the count; zero is chosen last, where a total shown elsewhere leaves nothing else",
         ),
         (
             "least",
@@ -33,7 +40,9 @@ pub(super) const SUPPRESSED_ACROSS: Windowed = Windowed {
         (
             "lines",
             Kind::Ints,
-            "the totals it stands in, itself as a part or as the total; null entries are none",
+            "the numbers of the totals it stands in: a number where it is a part, the same with a minus where it is \
+             the total itself (where no count of a line has a minus, its total is taken to be shown elsewhere, unless it \
+             is 1 to 4); null entries are none",
         ),
         (
             "priorities",
@@ -50,206 +59,148 @@ pub(super) const SUPPRESSED_ACROSS: Windowed = Windowed {
           group's row and its age group's column. A line, that is a total with its parts, gives a number away when exactly one of its \
           counts is hidden, or several that are all as small as they can be; then the shown count with the lowest \
           priority is hidden too. That one stands in other lines as well, so it is repeated, all lines at a time, until \
-          no line gives a number away. Source: indicators, small cells; domain report D4 (secondary suppression).",
-    example: "suppressed_across(hidden, n, 1, [row, col], [n, n], position) over (partition by period, offer_id)",
+          no line gives a number away. Then all lines are attacked together, as recoverable does: while a hidden count \
+          can be told, the shown one with the lowest priority in its lines is hidden and everything begins again. \
+          Source: indicators, small cells; domain report D4 (secondary suppression).",
+    example: "suppressed_across(hidden, n, 1, [row, case when part = 'all' then -col else col end], [n, n], position) over (partition by period, offer_id)",
     eval: suppressed_across,
 };
 
-/// A count in its lines.
-struct Cell {
-    count: i64,
-    least: i64,
-    position: i64,
-    /// Line and priority.
-    lines: Vec<(i64, i64)>,
-}
-
-/// Hides more of `cells` until no line gives a number away.
-fn close(cells: &[Cell], hidden: &mut [bool]) {
-    // Every line with its cells in the order they are chosen.
-    let mut lines: BTreeMap<i64, Vec<(i64, i64, usize)>> = BTreeMap::new();
-    for (at, cell) in cells.iter().enumerate().filter(|(_, it)| it.count > 0) {
-        for (line, priority) in &cell.lines {
-            let choice = (*priority, cell.position, at);
-            lines.entry(*line).or_default().push(choice);
-        }
-    }
-    for line in lines.values_mut() {
-        line.sort_unstable();
-    }
-    loop {
-        let chosen: Vec<usize> = lines
-            .values()
-            .filter_map(|line| choice(line, cells, hidden))
-            .collect();
-        if chosen.is_empty() {
-            return;
-        }
-        for at in chosen {
-            hidden[at] = true;
-        }
-    }
-}
-
-/// The cell to hide next in a line that gives a number away.
-fn choice(line: &[(i64, i64, usize)], cells: &[Cell], hidden: &[bool]) -> Option<usize> {
-    let secret = || line.iter().map(|it| it.2).filter(|at| hidden[*at]);
-    let slack: i64 = secret().map(|at| cells[at].count - cells[at].least).sum();
-    match secret().count() {
-        0 => return None,
-        1 => {}
-        _ if slack == 0 => {}
-        _ => return None,
-    }
-    line.iter().map(|it| it.2).find(|at| !hidden[*at])
-}
+pub(super) const RECOVERABLE: Windowed = Windowed {
+    name: "recoverable",
+    arguments: &[
+        ("hidden", Kind::Bool, "whether the count is not shown"),
+        ("count", Kind::Int, "the count; null is in no line"),
+        (
+            "least",
+            Kind::Int,
+            "the smallest it can be where it is hidden, as far as anybody can tell; 1 where zeros are shown",
+        ),
+        (
+            "most",
+            Kind::Int,
+            "the largest it can be where it is hidden, such as 4 where only small counts are; null is no limit",
+        ),
+        (
+            "lines",
+            Kind::Ints,
+            "the numbers of the totals it stands in, as for suppressed_across",
+        ),
+    ],
+    doc: "WINDOW. Whether a hidden count can be worked out by somebody who knows every shown count of the partition, that \
+          counts are whole and within their bounds, and that every line adds up, whatever several lines tell together. \
+          False is certain: another table was found that looks the same and in which the count differs. True is said where there is \
+          none, and where none was found with bounded effort. Zeros could be shown and are never recoverable. A line whose counts do \
+          not add up, because somebody is counted in two parts, only bounds its total. Bounds follow from lines, so least need not \
+          repeat them. Source: domain report D4 (verification of secondary suppression).",
+    example: "recoverable(hidden, n, 1, null, [row, case when part = 'all' then -col else col end]) over (partition by period, offer_id)",
+    eval: recoverable,
+};
 
 fn suppressed_across(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
     let given = as_boolean_array(values[0].as_ref())?;
-    let (counts, leasts) = (
-        as_int64_array(values[1].as_ref())?,
-        as_int64_array(values[2].as_ref())?,
-    );
-    let (lines, priorities) = (
-        as_list_array(values[3].as_ref())?,
-        as_list_array(values[4].as_ref())?,
-    );
-    let positions = as_int64_array(values[5].as_ref())?;
-    let mut hidden: Vec<bool> = (0..rows).map(|row| at(given, row) == Some(true)).collect();
-    let mut cells = Vec::with_capacity(rows);
-    for row in 0..rows {
-        let mut cell = Cell {
-            count: at(counts, row).unwrap_or_default(),
-            least: at(leasts, row).unwrap_or(1),
-            position: at(positions, row).unwrap_or_default(),
-            lines: Vec::new(),
-        };
-        if !lines.is_null(row) && !priorities.is_null(row) {
-            let (lines, priorities) = (lines.value(row), priorities.value(row));
-            let (lines, priorities) = (as_int64_array(&lines)?, as_int64_array(&priorities)?);
-            if lines.len() != priorities.len() {
-                return exec_err!(
-                    "suppressed_across: {} lines with {} priorities",
-                    lines.len(),
-                    priorities.len()
-                );
-            }
-            let pairs = (0..lines.len())
-                .filter_map(|it| Some((at(lines, it)?, at(priorities, it).unwrap_or_default())));
-            cell.lines.extend(pairs);
-        }
-        cells.push(cell);
-    }
-    close(&cells, &mut hidden);
+    let columns = Columns {
+        function: "suppressed_across",
+        counts: as_int64_array(values[1].as_ref())?,
+        least: as_int64_array(values[2].as_ref())?,
+        most: None,
+        lines: as_list_array(values[3].as_ref())?,
+        priorities: Some(as_list_array(values[4].as_ref())?),
+        positions: Some(as_int64_array(values[5].as_ref())?),
+    };
+    let mut hidden = truths(given, rows);
+    let is_fixed: Vec<bool> = (0..rows).map(|row| given.is_null(row)).collect();
+    closing::close(&columns.table(rows)?, &is_fixed, &mut hidden);
     Ok(hidden)
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "test code")]
+fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
+    let columns = Columns {
+        function: "recoverable",
+        counts: as_int64_array(values[1].as_ref())?,
+        least: as_int64_array(values[2].as_ref())?,
+        most: Some(as_int64_array(values[3].as_ref())?),
+        lines: as_list_array(values[4].as_ref())?,
+        priorities: None,
+        positions: None,
+    };
+    let hidden = truths(as_boolean_array(values[0].as_ref())?, rows);
+    Ok(attack::told(&columns.table(rows)?, &hidden))
+}
 
-    use proptest::prelude::*;
+fn truths(values: &BooleanArray, rows: usize) -> Vec<bool> {
+    (0..rows).map(|row| at(values, row) == Some(true)).collect()
+}
 
-    use super::{super::super::check::ask, *};
+/// What a table is read from.
+struct Columns<'a> {
+    function: &'static str,
+    counts: &'a Int64Array,
+    least: &'a Int64Array,
+    most: Option<&'a Int64Array>,
+    lines: &'a ListArray,
+    priorities: Option<&'a ListArray>,
+    positions: Option<&'a Int64Array>,
+}
 
-    /// Counts in a table with a total at the end of every row and column, as lines of rows and columns.
-    fn table(counts: &[Vec<i64>]) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for (row, counts) in counts.iter().enumerate() {
-            for (column, count) in counts.iter().enumerate() {
-                cells.push(Cell {
-                    count: *count,
-                    least: 1,
-                    position: cells.len() as i64,
-                    lines: vec![(row as i64, *count), (100 + column as i64, *count)],
-                });
-            }
+impl Columns<'_> {
+    fn table(&self, rows: usize) -> Result<Table> {
+        let mut cells = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let count = at(self.counts, row);
+            let cell = Cell {
+                count: count.unwrap_or_default(),
+                least: at(self.least, row).unwrap_or(1),
+                most: self.most.and_then(|it| at(it, row)),
+                position: self
+                    .positions
+                    .and_then(|it| at(it, row))
+                    .unwrap_or_default(),
+            };
+            let standings = match count {
+                Some(_) => self.standings(row)?,
+                None => Vec::new(),
+            };
+            cells.push((cell, standings));
         }
-        cells
+        Table::new(cells).map_err(|two| {
+            exec_datafusion_err!(
+                "{}: two totals in line {}; give each total a line of its own",
+                self.function,
+                two.line
+            )
+        })
     }
 
-    /// Adds the totals.
-    fn with_totals(mut parts: Vec<Vec<i64>>) -> Vec<Vec<i64>> {
-        for row in &mut parts {
-            row.push(row.iter().sum());
+    fn standings(&self, row: usize) -> Result<Vec<Standing>> {
+        let Some(lines) = at(self.lines, row) else {
+            return Ok(Vec::new());
+        };
+        let lines = as_int64_array(&lines)?;
+        let priorities = self.priorities.and_then(|it| at(it, row));
+        let priorities = priorities
+            .as_ref()
+            .map(|it| as_int64_array(it))
+            .transpose()?;
+        if let Some(priorities) = priorities
+            && lines.len() != priorities.len()
+        {
+            return exec_err!(
+                "{}: {} lines with {} priorities",
+                self.function,
+                lines.len(),
+                priorities.len()
+            );
         }
-        let columns = parts[0].len();
-        parts.push(
-            (0..columns)
-                .map(|at| parts.iter().map(|row| row[at]).sum())
-                .collect(),
-        );
-        parts
-    }
-
-    #[test]
-    fn one_hidden_count_takes_one_in_its_row_its_column_and_their_crossing() {
-        let counts = with_totals(vec![vec![3, 20, 30], vec![25, 21, 31], vec![40, 50, 60]]);
-        let cells = table(&counts);
-        let mut hidden: Vec<bool> = cells.iter().map(|it| (1..=4).contains(&it.count)).collect();
-        close(&cells, &mut hidden);
-        let found: Vec<i64> = cells
-            .iter()
-            .zip(&hidden)
-            .filter(|it| *it.1)
-            .map(|it| it.0.count)
-            .collect();
-        assert_eq!(found, [3, 20, 25, 21]);
-    }
-
-    #[test]
-    fn counts_as_small_as_they_can_be_are_not_enough_for_each_other() {
-        let counts = [1, 1, 9, 20, 31].map(|it| vec![it]).to_vec();
-        let mut cells = table(&counts);
-        for cell in &mut cells {
-            cell.lines.truncate(2);
-            cell.lines.remove(0);
-        }
-        let mut hidden = vec![true, true, false, false, false];
-        close(&cells, &mut hidden);
-        assert_eq!(hidden, [true, true, true, false, false]);
-    }
-
-    #[test]
-    fn it_is_asked_in_sql() {
-        let sql = "select concat(name, ' ', suppressed_across(n < 5, n, 1, [line, null], [n, n], 0) over (partition by 1))
-            from (values ('a', 3, 1), ('b', 9, 1), ('c', 7, 1), ('d', 19, 1), ('e', 0, 2), ('f', 9, 2)) t(name, n, line) order by 1";
-        let expected = [
-            "a true", "b false", "c true", "d false", "e true", "f false",
-        ];
-        assert_eq!(ask(sql).unwrap(), expected);
-        let wrong =
-            ask("select suppressed_across(true, 1, 1, [1, 2], [1], 0) over ()").unwrap_err();
-        assert!(wrong.contains("2 lines with 1 priorities"), "{wrong}");
-    }
-
-    proptest! {
-        /// Whoever subtracts what is shown from what is shown, again and again, finds nothing hidden.
-        #[test]
-        fn no_line_leaves_one_hidden_count_alone(
-            parts in proptest::collection::vec(proptest::collection::vec(0..15_i64, 4), 1..5)
-        ) {
-            let counts = with_totals(parts);
-            let cells = table(&counts);
-            let mut hidden: Vec<bool> = cells.iter().map(|it| (1..=4).contains(&it.count)).collect();
-            let primary = hidden.clone();
-            close(&cells, &mut hidden);
-            let width = counts[0].len();
-            let is_hidden = |row: usize, column: usize| hidden[row * width + column];
-            for row in 0..counts.len() {
-                let line: Vec<usize> = (0..width).filter(|it| is_hidden(row, *it)).collect();
-                let shown = (0..width).filter(|it| !is_hidden(row, *it) && counts[row][*it] > 0).count();
-                prop_assert!(line.len() != 1 || shown == 0, "row {} of {:?}", row, counts);
-            }
-            for column in 0..width {
-                let line: Vec<usize> = (0..counts.len()).filter(|it| is_hidden(*it, column)).collect();
-                let shown = (0..counts.len()).filter(|it| !is_hidden(*it, column) && counts[*it][column] > 0).count();
-                prop_assert!(line.len() != 1 || shown == 0, "column {} of {:?}", column, counts);
-            }
-            for (cell, (before, after)) in cells.iter().zip(primary.iter().zip(&hidden)) {
-                prop_assert!(*after || !before, "what was hidden stays hidden");
-                prop_assert!(cell.count > 0 || !after, "zeros are shown");
-            }
-        }
+        let standings = (0..lines.len()).filter_map(|it| {
+            Some(Standing {
+                line: at(lines, it)?,
+                priority: priorities.and_then(|all| at(all, it)).unwrap_or_default(),
+            })
+        });
+        Ok(standings.collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Hiding more until nobody can work out what is hidden.
+
+use super::{
+    attack,
+    table::{Line, Member, Table},
+};
+
+/// Hides more of the counts until no line gives one away and no attack succeeds. Those that are `fixed`
+/// are known whatever is done.
+///
+/// A line gives a number away when exactly one of its counts is hidden, or several that are all as small as they
+/// can be; then the shown one with the lowest priority goes too. Where lines only together tell a number, the lowest one in its
+/// lines goes, or failing that in the lines of those it is connected with. Where every total is in the table that is enough:
+/// where all else is hidden, everything could be twice as large. Where a total stands elsewhere, the zeros of its lines go in the end, so
+/// that nobody can tell which counts they are; and what such totals tell all the same stays told.
+pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
+    let chosen = |it: &&Member| !fixed[it.cell] && table.cells[it.cell].count > 0;
+    let order = |it: &Member| (it.priority, table.cells[it.cell].position, it.cell);
+    // Every line with its cells in the order they are chosen.
+    let mut lines_of: Vec<Vec<usize>> = vec![Vec::new(); table.cells.len()];
+    let mut lines: Vec<Vec<Member>> = Vec::with_capacity(table.lines.len());
+    for (at, Line { members }) in table.lines.iter().enumerate() {
+        let mut line: Vec<Member> = members.iter().filter(chosen).copied().collect();
+        line.sort_unstable_by_key(order);
+        for it in &line {
+            lines_of[it.cell].push(at);
+        }
+        lines.push(line);
+    }
+    let mut hopeless: Option<Vec<bool>> = None;
+    loop {
+        loop {
+            let chosen: Vec<usize> = lines
+                .iter()
+                .zip(&table.lines)
+                .filter_map(|(line, whole)| alone(line, whole, table, hidden))
+                .collect();
+            if chosen.is_empty() {
+                break;
+            }
+            for at in chosen {
+                hidden[at] = true;
+            }
+        }
+        let told = attack::told(table, hidden);
+        if !told.contains(&true) {
+            return;
+        }
+        // What totals elsewhere tell however much is hidden here is no reason to hide it all.
+        let hopeless = hopeless.get_or_insert_with(|| {
+            let everything: Vec<bool> =
+                (0..told.len()).map(|at| hidden[at] || !fixed[at]).collect();
+            attack::told(table, &everything)
+        });
+        let is_open = |at: &usize| told[*at] && !hopeless[*at];
+        let mut told: Vec<usize> = (0..told.len()).filter(is_open).collect();
+        told.sort_unstable_by_key(|at| (table.cells[*at].position, *at));
+        // One may be enough for several in the same line, which therefore wait for what comes of it.
+        let mut is_touched = vec![false; lines.len()];
+        let mut is_closed = true;
+        for at in told {
+            if lines_of[at].iter().any(|line| is_touched[*line]) {
+                continue;
+            }
+            let mut chosen: Vec<usize> = nearest(&lines, &lines_of, at, hidden, order)
+                .into_iter()
+                .collect();
+            if chosen.is_empty() {
+                let beside = lines_of[at].iter().flat_map(|it| &table.lines[*it].members);
+                let zeros = beside
+                    .map(|it| it.cell)
+                    .filter(|it| table.cells[*it].count == 0);
+                chosen.extend(zeros.filter(|it| !fixed[*it] && !hidden[*it]));
+            }
+            is_closed &= chosen.is_empty();
+            for next in chosen {
+                hidden[next] = true;
+                for line in lines_of[at].iter().chain(&lines_of[next]) {
+                    is_touched[*line] = true;
+                }
+            }
+        }
+        if is_closed {
+            return;
+        }
+    }
+}
+
+/// The cell to hide next in a line that gives a number away by itself.
+fn alone(line: &[Member], whole: &Line, table: &Table, hidden: &[bool]) -> Option<usize> {
+    let members = whole.members.iter().filter(|it| hidden[it.cell]);
+    let secret = || members.clone().map(|it| &table.cells[it.cell]);
+    // Beside a hidden zero each could be one.
+    let slack: i64 = secret().map(|it| it.count - it.least.min(it.count)).sum();
+    let is_clouded = secret().any(|it| it.count == 0);
+    match secret().filter(|it| it.count > 0).count() {
+        0 => return None,
+        1 => {}
+        _ if slack == 0 && !is_clouded => {}
+        _ => return None,
+    }
+    line.iter().map(|it| it.cell).find(|at| !hidden[*at])
+}
+
+/// The shown cell that comes first in the lines of cell `at`, or of those connected with it by the fewest lines.
+fn nearest<O: Ord>(
+    lines: &[Vec<Member>],
+    lines_of: &[Vec<usize>],
+    at: usize,
+    hidden: &[bool],
+    order: impl Fn(&Member) -> O,
+) -> Option<usize> {
+    let mut is_seen = vec![false; lines.len()];
+    let mut reached = vec![at];
+    while !reached.is_empty() {
+        let mut touched: Vec<usize> = Vec::new();
+        for line in reached.iter().flat_map(|at| &lines_of[*at]) {
+            if !std::mem::replace(&mut is_seen[*line], true) {
+                touched.push(*line);
+            }
+        }
+        let shown = touched
+            .iter()
+            .filter_map(|line| lines[*line].iter().find(|it| !hidden[it.cell]));
+        if let Some(next) = shown.min_by_key(|it| order(it)) {
+            return Some(next.cell);
+        }
+        reached = touched
+            .iter()
+            .flat_map(|line| lines[*line].iter().map(|it| it.cell))
+            .collect();
+    }
+    None
+}

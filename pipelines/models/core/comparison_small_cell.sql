@@ -3,6 +3,7 @@
 -- grain: level, municipality_code, provider_id, year, indicator, target_group
 -- partition_by: municipality_code
 -- definition: fair_comparison@1, small_cells@1
+-- check: nothing_can_be_worked_out: not recoverable
 with
 -- A goal of the whole municipality shows its target groups together (mart.contract_status).
 in_contract as (
@@ -151,17 +152,20 @@ member as (
         unit_number * 10000 + column_number as position,
         [
             -- Those who are known, over the self-supporting and the others.
-            1000000000000 + unit_number * 10000 + group_number + indicator_number,
+            case when measure_number = 1 then -1 else 1 end * (1000000000000 + unit_number * 10000 + group_number + indicator_number),
             -- All municipalities; all providers of a municipality; the municipality over them; and as it is and as they make it.
-            case when level_number in (1, 2) then 2000000000000 + column_number end,
-            case when level_number in (4, 5) then 3000000000000 + municipal_column end,
-            case when level_number in (2, 5) then 4000000000000 + municipal_column end,
-            case when level_number in (2, 4) then 5000000000000 + municipal_column end,
+            case level_number when 1 then -2000000000000 - column_number when 2 then 2000000000000 + column_number end,
+            case level_number when 4 then -3000000000000 - municipal_column when 5 then 3000000000000 + municipal_column end,
+            case level_number when 2 then -4000000000000 - municipal_column when 5 then 4000000000000 + municipal_column end,
+            case level_number when 2 then -5000000000000 - municipal_column when 4 then 5000000000000 + municipal_column end,
             -- A municipality over its target groups.
-            case when in_contract then 6000000000000 + municipal_column - group_number end,
+            case when in_contract then case when level_number = 3 then -1 else 1 end * (6000000000000 + municipal_column - group_number) end,
             -- Both effects after three months.
-            case when measure_number = 1 then 7000000000000 + unit_number * 10000 + group_number end,
-            -- A year of a provider, and of a municipality, over the overview.
+            case
+                when measure_number = 1
+                    then case when indicator = 'effect_3m' then -1 else 1 end * (7000000000000 + unit_number * 10000 + group_number)
+            end,
+            -- A year of a provider, and of a municipality, over the overview, whose shown counts are known.
             case when level_number = 5 and measure_number = 1 then 8000000000000 + unit_number * 10000 + group_number + indicator_number end,
             case when level_number = 2 and measure_number = 1 then 9000000000000 + unit_number * 10000 + group_number + indicator_number end
         ] as lines
@@ -213,6 +217,10 @@ closed as (
             position
         ) over (partition by year, family) as closed
     from member
+),
+attacked as (
+    select *, recoverable(closed, count, 1, null, lines) over (partition by year, family) as recoverable
+    from closed
 )
 select
     case level_number when 1 then 'nation' when 2 then 'municipality' when 4 then 'providers' else 'provider' end as level,  -- nation, municipality, providers (those of a municipality together) or provider.
@@ -221,7 +229,8 @@ select
     year,  -- Year of the end, or of the start for effect_7m.
     indicator,  -- effect_1m, effect_3m, effect_3m_sustained or effect_7m.
     target_group,  -- Target group.
-    bool_or(measure_number = 1) as hide_n  -- Whether the number of citizens is hidden with the rest of the row.
-from closed
+    bool_or(measure_number = 1) as hide_n,  -- Whether the number of citizens is hidden with the rest of the row.
+    bool_or(recoverable and count between 1 and 4) as recoverable  -- Whether a small count of it can be worked out all the same from what is shown; then nothing is published.
+from attacked
 where closed and level_number not in (3, 6)
 group by level_number, municipality_code, provider_id, year, indicator, target_group

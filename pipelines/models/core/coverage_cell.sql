@@ -2,6 +2,7 @@
 -- grain: municipality_code, period, target_group, indicator
 -- partition_by: municipality_code
 -- definition: coverage@1, small_cells@1
+-- check: nothing_can_be_worked_out: not recoverable
 with
 -- The overview shows how many ended, and how many of them have a known effect, offer by offer: where what it hides could be found
 -- by subtraction, the sum over offers is hidden here.
@@ -63,8 +64,8 @@ least as (
     from numbered
 ),
 -- Lines: 1 to 99, a count over its target groups; 1001 and on, what is known and what never will be; 2001 and on, those and what
--- is pending. The participations that ended are one count for all indicators; hidden, they take with them what is all of them
--- but 1 to 4.
+-- is pending; negative where a count is their total. The participations that ended are one count for all indicators; hidden, they
+-- take with them what is all of them but 1 to 4.
 cell as (
     select
         municipality_code,
@@ -87,7 +88,7 @@ cell as (
             1000 + group_number * 10 + indicator_number,
             1000 + group_number * 10 + indicator_number,
             2000 + group_number * 10 + indicator_number,
-            1000 + group_number * 10 + indicator_number
+            -1000 - group_number * 10 - indicator_number
         ]) as line_2,
         unnest([null, null, null, 2000 + group_number * 10 + indicator_number]) as line_3
     from least
@@ -116,7 +117,8 @@ opening as (
         hide or suppressed(size, target_group, target_group = 'all') over (
             partition by municipality_code, period, by_start, line
         ) as hidden,
-        2000 + group_number * 10 as row_line,
+        case when target_group = 'all' then -line else line end as group_line,
+        -2000 - group_number * 10 as row_line,
         case
             when target_group = 'all' then sum(case when target_group <> 'all' and size > 0 then least else 0 end) over (
                 partition by municipality_code, period, by_start, line
@@ -125,31 +127,34 @@ opening as (
         end as parts_least
     from cell
 ),
+numbered_line as (
+    select
+        *,
+        case
+            when measure < 5 then [group_line, line_2, line_3]
+            when by_start then [group_line, row_line - 5]
+            else [
+                group_line, row_line - 1, row_line - 2, row_line - 3, row_line - 4, row_line - 6, row_line - 7, row_line - 8
+            ]
+        end as lines
+    from opening
+),
 closed as (
     select
-        municipality_code,
-        period,
-        by_start,
-        target_group,
-        indicator,
-        measure,
+        *,
         suppressed_across(
             hidden,
             size,
             greatest(least, parts_least),
-            case
-                when measure < 5 then [line, line_2, line_3]
-                when by_start then [line, row_line + 5]
-                else [line, row_line + 1, row_line + 2, row_line + 3, row_line + 4, row_line + 6, row_line + 7, row_line + 8]
-            end,
-            case
-                when measure < 5 then [size, size, size]
-                when by_start then [size, size]
-                else [size, size, size, size, size, size, size, size]
-            end,
+            lines,
+            array_repeat(size, array_length(lines)),
             group_number * 100 + indicator_number * 10 + measure
         ) over (partition by municipality_code, period, by_start) as closed
-    from opening
+    from numbered_line
+),
+attacked as (
+    select *, recoverable(closed, size, 1, null, lines) over (partition by municipality_code, period, by_start) as recoverable
+    from closed
 ),
 marked as (
     select
@@ -161,8 +166,9 @@ marked as (
         bool_or(closed and measure = 1) as covered,
         bool_or(closed and measure = 3) as pending,
         bool_or(closed and measure = 4) as n,
-        bool_or(closed and measure = 5) as participations
-    from closed
+        bool_or(closed and measure = 5) as participations,
+        bool_or(recoverable and size between 1 and 4) as recoverable
+    from attacked
     group by municipality_code, period, by_start, target_group, indicator
 )
 select
@@ -174,5 +180,6 @@ select
     covered or n as share,  -- Whether the share is.
     n as share_n,  -- Whether share_n is.
     pending,  -- Whether pending is.
-    bool_or(participations) over (partition by municipality_code, period, by_start, target_group) as participations  -- Whether participations are, with every indicator.
+    bool_or(participations) over (partition by municipality_code, period, by_start, target_group) as participations,  -- Whether participations are, with every indicator.
+    recoverable  -- Whether a small one of them can be worked out all the same from what is shown; then nothing is published.
 from marked

@@ -3,6 +3,7 @@
 -- partition_by: municipality_code
 -- definition: small_cells@1
 -- check: counts_are_counts: n >= 0
+-- check: nothing_can_be_worked_out: not recoverable or n > 4
 with
 -- Months and half-years are numbers here: year times twelve plus month less one, and a sixth of that.
 -- What mart.contract_status hides by month, of a unit or of the municipality (an empty unit).
@@ -183,34 +184,30 @@ cell as (
     select municipality_code, '' as unit_id, month_number, half_number, measure_number, n, hidden, true as in_month, priority
     from beside
 ),
+-- Totals known from elsewhere: 1 a month over the units, where the municipality has a goal, 2 a half-year over units and
+-- months, which is that over the offers; and 3 those known after one month over those known after three and the rest.
 numbered as (
     select
         *,
-        cast(dense_rank() over (partition by municipality_code order by unit_id, month_number) as bigint) as place
-    from cell
+        [
+            case when in_month and measure_number not in (2, 8) then month_number * 100 + measure_number end,
+            case when measure_number in (2, 7) then half_number * 100 + measure_number + 10 end,
+            case measure_number when 3 then -place * 100 - 30 when 4 then place * 100 + 30 when 8 then place * 100 + 30 end
+        ] as lines
+    from (
+        select *, cast(dense_rank() over (partition by municipality_code order by unit_id, month_number) as bigint) as place
+        from cell
+    )
 ),
--- Totals known from elsewhere: 1 a month over the units, where the municipality has a goal, 2 a half-year over units and
--- months, which is that over the offers, 3 those known after one month over those known after three and the rest.
 closed as (
     select
-        municipality_code,
-        unit_id,
-        month_number,
-        measure_number,
-        n,
-        suppressed_across(
-            hidden,
-            n,
-            1,
-            [
-                case when in_month and measure_number not in (2, 8) then month_number * 100 + measure_number end,
-                case when measure_number in (2, 7) then half_number * 100 + measure_number + 10 end,
-                case when measure_number in (3, 4, 8) then place * 100 + 30 end
-            ],
-            [priority, priority, n],
-            place
-        ) over (partition by municipality_code) as hidden
+        *,
+        suppressed_across(hidden, n, 1, lines, [priority, priority, n], place) over (partition by municipality_code) as closed
     from numbered
+),
+attacked as (
+    select *, recoverable(closed, n, 1, null, lines) over (partition by municipality_code) as recoverable
+    from closed
 )
 select
     municipality_code,  -- Municipality.
@@ -219,6 +216,7 @@ select
     ([
         'active_participations', 'complaints', 'effect_1m', 'effect_3m', 'effect_7m', 'interviews', 'satisfaction', 'between'
     ])[measure_number] as measure,  -- What is counted; between is nowhere shown: those known after one month and not after three.
-    n  -- The count itself; a zero is here only where the contracts hide it.
-from closed
-where hidden and unit_id <> ''
+    n,  -- The count itself; a zero is here only where the contracts hide it, or where it would tell that others are ones.
+    recoverable  -- Whether it can be worked out all the same from what is shown; if it is 1 to 4, nothing is published.
+from attacked
+where closed and unit_id <> ''

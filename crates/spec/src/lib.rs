@@ -9,8 +9,8 @@ use contract::FixBy;
 
 pub use calendar::{Due, Obligation, Proof, parse_calendar};
 pub use model::{
-    Check, ColumnDoc, Definition, DefinitionRef, Model, Reference, Severity, parse_definitions,
-    parse_model,
+    Check, ColumnDoc, Definition, DefinitionRef, Model, Question, Reference, Severity,
+    parse_definitions, parse_model, parse_question,
 };
 pub use pipeline::{Pipeline, parse_pipeline};
 pub use schedule::Schedule;

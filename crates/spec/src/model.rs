@@ -17,11 +17,13 @@
 
 mod columns;
 mod definition;
+mod question;
 
 use crate::Mistake;
 
 pub use columns::ColumnDoc;
 pub use definition::{Definition, parse_definitions};
+pub use question::{Question, parse_question};
 
 /// One model, as far as its text tells; its types and the tables it reads come from the SQL engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +150,7 @@ pub fn parse_model(schema: &str, name: &str, file: &str, text: &str) -> Result<M
             format!("a table cannot be called `{name}`; use lower case, digits and `_`"),
         ));
     }
-    for entry in header(file, text)? {
+    for entry in header(file, text, KEYS)? {
         model.take(&entry)?;
     }
     model.complete()?;
@@ -162,7 +164,8 @@ struct Entry {
     value: String,
 }
 
-fn header(file: &str, text: &str) -> Result<Vec<Entry>, Mistake> {
+/// The header of a file that knows some keys.
+fn header(file: &str, text: &str, keys: &str) -> Result<Vec<Entry>, Mistake> {
     let mut entries: Vec<Entry> = Vec::new();
     for (line, row) in (1_u64..).zip(text.lines()) {
         let row = row.trim();
@@ -177,12 +180,12 @@ fn header(file: &str, text: &str) -> Result<Vec<Entry>, Mistake> {
             .and_then(|it| it.split_once(':'))
             .filter(|(key, _)| is_name(key));
         if let Some((key, value)) = key {
-            if !KEYS.split(", ").any(|known| known == key) {
+            if !keys.split(", ").any(|known| known == key) {
                 return Err(mistake(
                     file,
                     Some(line),
                     format!(
-                        "`{key}` is no header key; one of {KEYS} (text that goes on from the line before is indented more)"
+                        "`{key}` is no header key; one of {keys} (text that goes on from the line before is indented more)"
                     ),
                 ));
             }

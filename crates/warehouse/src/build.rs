@@ -153,6 +153,7 @@ impl Builder<'_> {
         };
         let outcomes = step.all().await?;
         let references = step.references(&outcomes).await?;
+        let questions = step.questions(&outcomes).await?;
         let mut checks: BTreeMap<String, Vec<CheckResult>> = BTreeMap::new();
         for (table, outcome) in &outcomes {
             if let Outcome::Made { candidate, .. } = outcome {
@@ -162,6 +163,9 @@ impl Builder<'_> {
         }
         for (table, results) in references {
             checks.entry(table).or_default().extend(results);
+        }
+        for result in questions {
+            checks.entry(result.model.clone()).or_default().push(result);
         }
         let inputs = inputs
             .into_iter()
@@ -260,6 +264,12 @@ impl Builder<'_> {
             reads: BTreeMap::new(),
             checks_passed: BTreeMap::new(),
             failing: BTreeMap::new(),
+            questions: self
+                .catalog
+                .questions()
+                .iter()
+                .map(|it| (it.question.full_name(), it.fingerprint()))
+                .collect(),
             traceparent: Some(Traceparent::of(&Span::current()).to_string()),
         };
         for (table, node) in self.catalog.nodes() {

@@ -15,7 +15,7 @@ use datafusion::{
 };
 use lake::Part;
 use serde::{Deserialize, Serialize};
-use spec::{Reference, Severity};
+use spec::{Mistake, Question, Reference, Severity};
 
 use crate::{
     Error, Result,
@@ -198,6 +198,32 @@ fn condition(node: &Node, parts: &BTreeSet<Part>) -> Result<String> {
     }
     let named = within(parts).and_then(|it| expr_to_sql(&it).map(|it| it.to_string()));
     named.map_err(|err| Error::query(format!("checking {}", node.table()), err))
+}
+
+/// Asks a check that is a query of its own. The session knows every table it reads.
+///
+/// # Errors
+/// [`Error::Models`] where it cannot be planned, naming the file.
+pub(crate) async fn question(ctx: &SessionContext, question: &Question) -> Result<CheckResult> {
+    let wrong = |err: DataFusionError| {
+        Error::Models(vec![Mistake::in_file(
+            &question.file,
+            err.strip_backtrace(),
+        )])
+    };
+    let rows = ctx.sql(&question.sql).await.map_err(wrong)?;
+    let found = rows.collect().await;
+    let found = found.map_err(|err| Error::query(format!("asking {}", question.file), err))?;
+    let count: usize = found.iter().map(RecordBatch::num_rows).sum();
+    let mut sample = keys_of(&found);
+    sample.truncate(SAMPLE);
+    Ok(CheckResult {
+        model: question.table.clone(),
+        check: question.name.clone(),
+        is_error: question.severity == Severity::Error,
+        failed_rows: i64::try_from(count).unwrap_or(i64::MAX),
+        sample,
+    })
 }
 
 /// Where a table's columns point: as its header says, or, in current state, by the name of a key.

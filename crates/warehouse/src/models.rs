@@ -16,7 +16,7 @@ use datafusion::{
     prelude::{DataFrame, SessionContext},
 };
 use sha2::{Digest, Sha256};
-use spec::{Definition, Mistake, Model, parse_definitions, parse_model};
+use spec::{Definition, Mistake, Model, Question, parse_definitions, parse_model, parse_question};
 
 use crate::{Error, Result, build::MUNICIPALITY, functions, reference, session};
 
@@ -32,6 +32,16 @@ pub struct Catalog {
     nodes: BTreeMap<String, Node>,
     order: Vec<String>,
     definitions: Vec<Definition>,
+    questions: Vec<Asked>,
+}
+
+/// A check that is a query of its own.
+#[derive(Debug)]
+pub struct Asked {
+    /// As it is written.
+    pub question: Question,
+    /// The tables it reads.
+    pub reads: BTreeSet<String>,
 }
 
 /// One table to build.
@@ -52,8 +62,15 @@ pub enum Origin {
     Current(&'static Entity),
 }
 
+impl Asked {
+    /// Changes with the query.
+    pub(crate) fn fingerprint(&self) -> String {
+        hex::encode(Sha256::digest(&self.question.sql))
+    }
+}
+
 impl Catalog {
-    /// Reads `<models>/<schema>/<name>.sql` and `<definitions>/*.yaml`.
+    /// Reads `<models>/<schema>/<name>.sql`, the checks of each in `<models>/<schema>/<name>/*.sql`, and `<definitions>/*.yaml`.
     ///
     /// # Errors
     /// [`Error::Models`] with every mistake found, each naming file and line.
@@ -67,21 +84,32 @@ impl Catalog {
             }
         }
         let mut written = Vec::new();
-        for file in folders(models)? {
-            let schema = name_of(&file);
-            for file in files(&file, "sql", false)? {
+        let mut questions = Vec::new();
+        for folder in folders(models)? {
+            let schema = name_of(&folder);
+            for model in folders(&folder)? {
+                let table = format!("{schema}.{}", name_of(&model));
+                for file in files(&model, "sql", false)? {
+                    match parse_question(&table, &name_of(&file), &shown(&file), &read(&file)?) {
+                        Ok(question) => questions.push(question),
+                        Err(mistake) => mistakes.push(mistake),
+                    }
+                }
+            }
+            for file in files(&folder, "sql", false)? {
                 match parse_model(&schema, &name_of(&file), &shown(&file), &read(&file)?) {
                     Ok(model) => written.push(model),
                     Err(mistake) => mistakes.push(mistake),
                 }
             }
         }
-        Self::new(written, known, mistakes)
+        Self::new(written, questions, known, mistakes)
     }
 
     /// Puts models in order. `mistakes` are those already found in their files.
     pub fn new(
         written: Vec<Model>,
+        questions: Vec<Question>,
         definitions: Vec<Definition>,
         mut mistakes: Vec<Mistake>,
     ) -> Result<Self> {
@@ -108,11 +136,19 @@ impl Catalog {
             }
         }
         let order = graph::order(&nodes, &mut mistakes);
+        let mut asked = Vec::new();
+        for question in questions {
+            match graph::asked(question, &nodes) {
+                Ok(question) => asked.push(question),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
         if mistakes.is_empty() {
             Ok(Self {
                 nodes,
                 order,
                 definitions,
+                questions: asked,
             })
         } else {
             Err(Error::Models(mistakes))
@@ -132,6 +168,11 @@ impl Catalog {
     /// All tables by name.
     pub fn nodes(&self) -> &BTreeMap<String, Node> {
         &self.nodes
+    }
+
+    /// The checks that are queries of their own.
+    pub fn questions(&self) -> &[Asked] {
+        &self.questions
     }
 
     /// The definitions models can name, as rows of `ref.definition`.

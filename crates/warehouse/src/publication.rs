@@ -39,6 +39,9 @@ pub struct Publication {
     /// For every model, the checks that fail and stop nothing.
     #[serde(default)]
     pub failing: BTreeMap<String, BTreeSet<String>>,
+    /// Every check that is a query of its own, with the fingerprint of its text.
+    #[serde(default)]
+    pub questions: BTreeMap<String, String>,
     /// The build's place in its trace, as W3C Trace Context writes it.
     #[serde(default)]
     pub traceparent: Option<String>,

@@ -216,12 +216,16 @@ impl Step<'_> {
     /// Checks the rows of a candidate. What passed when it was published passes still for the parts that stayed.
     async fn check(&self, node: &Node, table: &str, made: &Made) -> Result<Vec<CheckResult>> {
         let failing = self.previous.as_ref().and_then(|it| it.failing.get(table));
-        match (&made.changed, failing) {
-            (Some(parts), Some(failing)) => {
-                checks::rows(&self.ctx, node, Some((parts, failing))).await
-            }
-            _ => checks::rows(&self.ctx, node, None).await,
-        }
+        let since = made.changed.as_ref().zip(failing);
+        let mut results = checks::rows(&self.ctx, node, since).await?;
+        results.push(CheckResult {
+            model: table.to_owned(),
+            check: "row_count".to_owned(),
+            is_error: false,
+            failed_rows: i64::try_from(made.drift.len()).unwrap_or(i64::MAX),
+            sample: made.drift.iter().take(5).cloned().collect(),
+        });
+        Ok(results)
     }
 
     /// The published version, where nothing it came from has changed.
@@ -299,6 +303,43 @@ impl Step<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Asks the checks that are queries of their own, wherever something they read changed, or they did not pass as they are.
+    pub(super) async fn questions(
+        &self,
+        outcomes: &BTreeMap<String, Outcome>,
+    ) -> Result<Vec<CheckResult>> {
+        let mut results = Vec::new();
+        for asked in self.builder.catalog.questions() {
+            let outcomes: Vec<&Outcome> = asked
+                .reads
+                .iter()
+                .filter_map(|it| outcomes.get(it))
+                .collect();
+            if outcomes.iter().any(|it| it.version().is_none()) {
+                continue;
+            }
+            let is_same = |outcome: &&&Outcome| {
+                self.changed(Some(**outcome))
+                    .is_some_and(|it| it.is_empty())
+            };
+            let question = &asked.question;
+            let has_passed = self.previous.as_ref().is_some_and(|it| {
+                let failing = it.failing.get(&question.table);
+                failing.is_some_and(|it| !it.contains(&question.name))
+                    && it.questions.get(&question.full_name()) == Some(&asked.fingerprint())
+            });
+            let is_given_same = asked.reads.iter().all(|it| !it.starts_with("raw."));
+            if has_passed
+                && is_given_same
+                && outcomes.iter().filter(is_same).count() == outcomes.len()
+            {
+                continue;
+            }
+            results.push(checks::question(&self.ctx, question).await?);
+        }
+        Ok(results)
     }
 
     /// The parts in which a table has other rows than it was published with; `None` where all may be others. A code list has not.

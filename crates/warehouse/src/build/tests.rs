@@ -612,6 +612,68 @@ async fn a_build_within_little_memory_goes_to_disk() {
     );
 }
 
+const NO_NAME_TWICE: &str = "\
+-- doc: No name is had by two units.
+select name, units from mart.names where units > 1
+";
+
+#[tokio::test]
+async fn a_check_of_its_own_stops_what_it_finds_wrong() {
+    let world = World::new();
+    world.write("names.sql", NAMES);
+    std::fs::create_dir_all(world.models().join("mart/names")).unwrap();
+    world.write("names/no_name_twice.sql", NO_NAME_TWICE);
+    world.land_units(&[("u1", Some("a"))]).await;
+    let warehouse = world.open().await;
+    assert_eq!(warehouse.build(&quiet).await.unwrap().published, Some(1));
+    world.land_units(&[("u2", Some("a"))]).await;
+    let report = warehouse.build(&quiet).await.unwrap();
+    let [failure] = report.failures() else {
+        panic!("{:?}", report.failures());
+    };
+    let said = failure.to_string();
+    assert!(
+        said.starts_with(
+            "mart.names: check `no_name_twice` failed for 1 rows, such as name=a, units=2"
+        ),
+        "{said}"
+    );
+    assert_eq!(ask(&warehouse, "select units from names").await, "1");
+    // Nothing new has come, so it is what was computed that still fails.
+    assert!(!warehouse.build(&quiet).await.unwrap().is_publishable());
+    world.land_units(&[("u2", Some("b"))]).await;
+    assert_eq!(warehouse.build(&quiet).await.unwrap().published, Some(2));
+}
+
+#[tokio::test]
+async fn a_check_of_its_own_belongs_to_a_model_and_reads_it() {
+    let world = World::new();
+    world.write("names.sql", NAMES);
+    for (model, sql, said) in [
+        ("nobody", NO_NAME_TWICE, "there is no model `mart.nobody`"),
+        (
+            "names",
+            "-- doc: x\nselect 1",
+            "it does not read `mart.names`",
+        ),
+        (
+            "names",
+            "-- doc: x\nselect * from mart.names, core.nothing",
+            "there is no table `core.nothing`",
+        ),
+    ] {
+        let folder = world.models().join("mart").join(model);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("wrong.sql"), sql).unwrap();
+        let err = world
+            .try_open(WarehouseSettings::default())
+            .await
+            .unwrap_err();
+        assert!(err.to_string().contains(said), "{err}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn queries_of_a_session_that_holds_read_one_publication() {
     let world = World::new();

@@ -16,7 +16,7 @@ use lake::Part;
 use super::{
     changes::{Extent, Reason},
     digest::{Digests, digests_of, watched},
-    parts::{is_split, within},
+    parts::{MUNICIPALITY, is_split, within},
     step::Step,
 };
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// More landed rows than one in so many, by the size of their files, are not worked in where they are many: all are read then.
 const SHARE: u64 = 4;
+
+/// Fewer rows than this come and go.
+const FEW_ROWS: u64 = 100;
 
 /// So many bytes of landed rows are not many.
 const FEW: u64 = 1 << 20;
@@ -39,6 +42,8 @@ pub(super) struct Made {
     pub(super) rows: u64,
     /// How much of the table was computed.
     pub(super) extent: Extent,
+    /// Municipalities that have far fewer or far more rows than before, in words.
+    pub(super) drift: Vec<String>,
 }
 
 impl Step<'_> {
@@ -58,6 +63,7 @@ impl Step<'_> {
                 changed: Some(BTreeSet::new()),
                 rows: 0,
                 extent,
+                drift: Vec::new(),
             });
         }
         let failed = |err| Error::query(format!("computing {table}"), err);
@@ -72,6 +78,10 @@ impl Step<'_> {
         let before = match published {
             Some(version) => self.digests(table, *version, node, &schema, parts).await,
             None => Ok(None),
+        };
+        let drift = match &before {
+            Ok(Some(before)) => drift(before, &digests),
+            _ => Vec::new(),
         };
         let (version, changed) = match (published, before) {
             (_, Err(err)) => {
@@ -95,6 +105,7 @@ impl Step<'_> {
             changed,
             rows,
             extent,
+            drift,
         })
     }
 
@@ -214,6 +225,22 @@ impl Step<'_> {
             .map(Some)
             .map_err(|err| Error::query(format!("reading {table}"), err))
     }
+}
+
+/// The parts that lost more than half of their rows, or have more than twice as many; of few rows that means nothing.
+fn drift(before: &Digests, after: &Digests) -> Vec<String> {
+    let rows = |digests: &Digests, part: &Part| digests.get(part).map_or(0, |it| it.rows);
+    let parts: BTreeSet<&Part> = before.keys().chain(after.keys()).collect();
+    let told = parts.into_iter().filter_map(|part| {
+        let (was, is) = (rows(before, part), rows(after, part));
+        let is_drift = was.max(is) >= FEW_ROWS && (is < was / 2 || is > was * 2) && was > 0;
+        let whose = match part {
+            Some(code) => format!("{MUNICIPALITY}={code}: "),
+            None => String::new(),
+        };
+        is_drift.then(|| format!("{whose}{is} rows, were {was}"))
+    });
+    told.collect()
 }
 
 /// The parts that do not amount to the same on both sides.

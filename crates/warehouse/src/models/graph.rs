@@ -11,23 +11,61 @@ use datafusion::{
         sqlparser::ast,
     },
 };
-use spec::{Mistake, Model, Reference};
+use spec::{Mistake, Model, Question, Reference};
 
-use super::{Node, Origin, is_given};
+use super::{Asked, Node, Origin, is_given};
 
 /// The tables a model's query names, those made by its own `with` left out.
 pub(super) fn reads(model: &Model) -> Result<BTreeSet<String>, Mistake> {
-    let mut statements = DFParser::parse_sql(&model.sql).map_err(|err| mistake_of(model, &err))?;
+    read_by(&model.sql, |line| match line {
+        Named::Line(line, message) => model.mistake(line, message),
+        Named::Word(word, message) => model.mistake(model.line_of(word), message),
+        Named::Engine(err) => mistake_of(model, err),
+    })
+}
+
+/// The check with the tables it reads; those have to be there, and its own among them.
+pub(super) fn asked(question: Question, nodes: &BTreeMap<String, Node>) -> Result<Asked, Mistake> {
+    let wrong = |message: String| Mistake::in_file(&question.file, message);
+    let reads = read_by(&question.sql, |named| match named {
+        Named::Line(_, message) | Named::Word(_, message) => wrong(message),
+        Named::Engine(err) => wrong(err.strip_backtrace()),
+    })?;
+    if !nodes.contains_key(&question.table) {
+        return Err(wrong(format!("there is no model `{}`", question.table)));
+    }
+    if !reads.contains(&question.table) {
+        return Err(wrong(format!("it does not read `{}`", question.table)));
+    }
+    let is_unknown = |read: &&String| !nodes.contains_key(*read) && !is_given(read);
+    if let Some(unknown) = reads.iter().find(is_unknown) {
+        return Err(wrong(format!("there is no table `{unknown}`")));
+    }
+    Ok(Asked { question, reads })
+}
+
+/// A mistake in a query, before it is known whose.
+enum Named<'a> {
+    Line(Option<u64>, String),
+    Word(&'a str, String),
+    Engine(&'a DataFusionError),
+}
+
+fn read_by(sql: &str, mistake: impl Fn(Named<'_>) -> Mistake) -> Result<BTreeSet<String>, Mistake> {
+    let mut statements = DFParser::parse_sql(sql).map_err(|err| mistake(Named::Engine(&err)))?;
     let statement = match (statements.pop_front(), statements.is_empty()) {
         (Some(Statement::Statement(statement)), true)
             if matches!(statement.as_ref(), ast::Statement::Query(_)) =>
         {
             Statement::Statement(statement)
         }
-        _ => return Err(model.mistake(None, "a model is one query and nothing else")),
+        _ => {
+            let message = "write one query and nothing else".to_owned();
+            return Err(mistake(Named::Line(None, message)));
+        }
     };
     let (references, _) =
-        resolve_table_references(&statement, true).map_err(|err| mistake_of(model, &err))?;
+        resolve_table_references(&statement, true).map_err(|err| mistake(Named::Engine(&err)))?;
     let mut reads = BTreeSet::new();
     for reference in references {
         match &reference {
@@ -38,7 +76,7 @@ pub(super) fn reads(model: &Model) -> Result<BTreeSet<String>, Mistake> {
             TableReference::Bare { table } | TableReference::Full { table, .. } => {
                 let message =
                     format!("`{reference}`: write the schema too, and only it: `core.{table}`");
-                return Err(model.mistake(model.line_of(&reference.to_string()), message));
+                return Err(mistake(Named::Word(&reference.to_string(), message)));
             }
         }
     }

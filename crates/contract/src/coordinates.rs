@@ -23,6 +23,24 @@ pub const TRACE_ID: &str = "_trace_id";
 /// Column that is true where the record is a deletion; then only the key columns are filled.
 pub const DELETED: &str = "_deleted";
 
+/// Every coordinate with what it holds, for readers of landed tables.
+pub const COORDINATE_DOCS: [(&str, &str); 8] = [
+    (TOPIC, "The topic it came on."),
+    (PARTITION, "The partition of the topic, from 0."),
+    (OFFSET, "The offset in the partition."),
+    (TIMESTAMP, "When it was sent, UTC."),
+    (SOURCE, "The pipeline that sent it."),
+    (
+        SOURCE_POSITION,
+        "The place in the source, such as file.csv:17 or page 3 record 4.",
+    ),
+    (TRACE_ID, "The trace of the transaction that sent it."),
+    (
+        DELETED,
+        "Whether it is a deletion; then only the key is filled.",
+    ),
+];
+
 /// Names of the headers a record carries on its topic; values are UTF-8.
 pub mod header {
     /// The pipeline that sent it; lands as `_source`.

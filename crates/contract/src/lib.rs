@@ -25,8 +25,8 @@ pub use avsc::{CodeRef, Field, Kind, Pii};
 pub use compatible::compatible;
 pub use conform::{Coerced, RULES, Violation, check, coerce};
 pub use coordinates::{
-    DELETED, OFFSET, PARTITION, SOURCE, SOURCE_POSITION, TIMESTAMP, TOPIC, TRACE_ID, header,
-    raw_schema,
+    COORDINATE_DOCS, DELETED, OFFSET, PARTITION, SOURCE, SOURCE_POSITION, TIMESTAMP, TOPIC,
+    TRACE_ID, header, raw_schema,
 };
 pub use cpr::{Cpr, PseudonymKey};
 pub use entity::{Entity, entities, entity};

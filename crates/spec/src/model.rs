@@ -61,6 +61,12 @@ pub struct DefinitionRef {
     pub version: u32,
 }
 
+impl std::fmt::Display for DefinitionRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.id, self.version)
+    }
+}
+
 /// A predicate that is never false; null passes, as in a SQL check constraint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -106,6 +112,18 @@ pub struct Reference {
     pub severity: Severity,
     /// The line it stands on, from 1; 0 where no file says it.
     pub line: u64,
+}
+
+impl DefinitionRef {
+    /// Reads `effect_3m@1`; `None` when the text is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, version) = text.split_once('@')?;
+        let version = version.parse().ok().filter(|it| *it > 0)?;
+        is_name(id).then(|| Self {
+            id: id.to_owned(),
+            version,
+        })
+    }
 }
 
 impl Model {
@@ -222,7 +240,7 @@ impl Model {
             "partition_by" => self.partition_by.extend(names(value).map_err(wrong)?),
             "definition" => {
                 for item in value.split(',') {
-                    let found = definition_ref(item.trim()).ok_or_else(|| {
+                    let found = DefinitionRef::parse(item.trim()).ok_or_else(|| {
                         wrong(format!(
                             "`{}` is no definition such as effect_3m@1",
                             item.trim()
@@ -299,15 +317,6 @@ fn names(value: &str) -> Result<Vec<String>, String> {
             }
         })
         .collect()
-}
-
-fn definition_ref(text: &str) -> Option<DefinitionRef> {
-    let (id, version) = text.split_once('@')?;
-    let version = version.parse().ok().filter(|it| *it > 0)?;
-    is_name(id).then(|| DefinitionRef {
-        id: id.to_owned(),
-        version,
-    })
 }
 
 fn reference(text: &str, line: u64) -> Option<Reference> {

@@ -67,6 +67,42 @@ impl std::fmt::Display for CheckResult {
     }
 }
 
+/// A check of a table, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckDoc {
+    /// Its name.
+    pub name: String,
+    /// What happens where it fails.
+    pub severity: Severity,
+    /// What has to hold, in SQL or as a sentence.
+    pub rule: String,
+}
+
+/// Every check of a table, in the order of [`rows`], then [`references`].
+pub fn described(node: &Node) -> Vec<CheckDoc> {
+    let mut checks: Vec<CheckDoc> = rules(node)
+        .into_iter()
+        .map(|it| CheckDoc {
+            name: it.name,
+            severity: it.severity,
+            rule: it.predicate,
+        })
+        .collect();
+    if matches!(node.origin, Origin::Written(_)) {
+        checks.push(CheckDoc {
+            name: "grain".to_owned(),
+            severity: Severity::Error,
+            rule: format!("{} are unique together", node.grain().join(", ")),
+        });
+    }
+    checks.extend(references_of(node).into_iter().map(|it| CheckDoc {
+        name: format!("reference_{}", it.column),
+        severity: it.severity,
+        rule: format!("{} is found in {}.{}", it.column, it.table, it.target),
+    }));
+    checks
+}
+
 /// A predicate that is never false.
 struct Rule {
     name: String,

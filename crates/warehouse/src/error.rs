@@ -35,6 +35,9 @@ pub enum Error {
         /// What the engine says.
         source: DataFusionError,
     },
+    /// What was asked for is not there, or cannot be read.
+    #[error("{0}")]
+    Question(String),
     /// A table of the warehouse's own is in no publication yet.
     #[error("{0} is not published yet; run `pejl build`")]
     Unpublished(&'static str),
@@ -60,6 +63,7 @@ impl Error {
             Self::Models(_)
             | Self::Folder { .. }
             | Self::Settings(_)
+            | Self::Question(_)
             | Self::Unpublished(_)
             | Self::Overtaken(_) => FixBy::Settings,
             Self::Lake(err) => err.fix_by(),

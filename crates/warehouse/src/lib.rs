@@ -4,12 +4,16 @@ mod build;
 pub mod checks;
 pub mod deliveries;
 mod error;
+pub mod explain;
 pub mod functions;
+pub mod lineage;
 pub mod models;
+pub mod openlineage;
 mod publication;
 mod reference;
 pub mod rehearsal;
 mod session;
+pub mod site;
 mod warehouse;
 
 pub use build::{BuildEvent, BuildReport, BuiltModel, Extent, Failure, Planned, Reason, Work};

@@ -16,12 +16,15 @@ use datafusion::{
     prelude::{DataFrame, SessionContext},
 };
 use sha2::{Digest, Sha256};
-use spec::{Definition, Mistake, Model, Question, parse_definitions, parse_model, parse_question};
+use spec::{
+    Definition, DefinitionRef, Mistake, Model, Question, parse_definitions, parse_model,
+    parse_question,
+};
 
 use crate::{Error, Result, build::MUNICIPALITY, functions, reference, session};
 
 pub(crate) use current::{News, schema as current_schema};
-pub use storable::storable;
+pub use storable::{storable, type_name};
 
 /// The schemas a model can live in.
 pub const SCHEMAS: [&str; 2] = ["core", "mart"];
@@ -179,6 +182,22 @@ impl Catalog {
     pub fn definitions(&self) -> &[Definition] {
         &self.definitions
     }
+
+    /// The definition a model names.
+    pub fn definition(&self, wanted: &DefinitionRef) -> Option<&Definition> {
+        let is_wanted = |it: &&Definition| it.reference() == *wanted;
+        self.definitions.iter().find(is_wanted)
+    }
+
+    /// The tables whose models name a definition.
+    pub fn named_by(&self, definition: &Definition) -> impl Iterator<Item = &String> {
+        let wanted = definition.reference();
+        let names = move |node: &Node| node.definitions().contains(&wanted);
+        self.nodes
+            .iter()
+            .filter(move |it| names(it.1))
+            .map(|it| it.0)
+    }
 }
 
 impl Node {
@@ -195,9 +214,7 @@ impl Node {
             return Err(model.mistake(None, message));
         }
         for wanted in &model.definitions {
-            let exists = definitions
-                .iter()
-                .any(|it| it.definition_id == wanted.id && it.version == wanted.version);
+            let exists = definitions.iter().any(|it| it.reference() == *wanted);
             if !exists {
                 let message = format!(
                     "no definition {}@{} in the definitions folder",
@@ -243,6 +260,14 @@ impl Node {
         match &self.origin {
             Origin::Written(model) => &model.partition_by,
             Origin::Current(_) => BY_MUNICIPALITY.as_slice(),
+        }
+    }
+
+    /// The definitions its numbers follow.
+    pub fn definitions(&self) -> &[DefinitionRef] {
+        match &self.origin {
+            Origin::Written(model) => &model.definitions,
+            Origin::Current(_) => &[],
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sessions: one catalog, five schemas, functions registered, nothing to change.
 
+mod lineage;
 mod ops;
 mod quarantine;
 mod reader;
@@ -19,10 +20,11 @@ use spec::Definition;
 
 use crate::{functions, reference};
 
+pub(crate) use lineage::Traced;
 pub(crate) use ops::Ops;
 pub use reader::Hold;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
-pub(crate) use tables::{At, Tables, Versions, landed, landed_column};
+pub(crate) use tables::{At, Tables, Versions, landed, landed_column, landed_names};
 
 /// The catalog of every session.
 pub const CATALOG: &str = "pejl";
@@ -66,6 +68,19 @@ pub(crate) fn open(
     }
     ctx.register_catalog(CATALOG, Arc::new(catalog));
     Ok(ctx)
+}
+
+/// A session whose tables are yet to be registered; only `ref` has its own.
+pub(crate) fn blank(definitions: &[Definition]) -> Result<SessionContext> {
+    let mut schemas: Vec<(&str, Arc<dyn SchemaProvider>)> = Vec::new();
+    for name in SCHEMAS {
+        let schema: Arc<dyn SchemaProvider> = match name {
+            "ref" => reference_schema(definitions)?,
+            _ => Arc::new(MemorySchemaProvider::new()),
+        };
+        schemas.push((name, schema));
+    }
+    open(config(None), Arc::default(), schemas)
 }
 
 /// The schema `ref`.

@@ -26,9 +26,12 @@ use crate::{
     Error, Result,
     build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure, Planned},
     deliveries::{self, Owed},
+    explain::{AsPublished, Explanation, Question, Walk},
+    lineage::Lineage,
     models::{Catalog, SCHEMAS},
+    openlineage::Teller,
     publication::Publication,
-    session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Versions},
+    session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Traced, Versions},
 };
 
 /// How a warehouse works.
@@ -74,6 +77,7 @@ pub struct Warehouse {
 struct Inner {
     lake: Lake,
     catalog: Arc<Catalog>,
+    traced: Arc<Traced>,
     calendar: Arc<[Obligation]>,
     settings: WarehouseSettings,
     runtime: Arc<RuntimeEnv>,
@@ -124,6 +128,7 @@ impl Warehouse {
         Ok(Self {
             inner: Arc::new(Inner {
                 lake,
+                traced: Arc::new(Traced::new(Arc::clone(&catalog))),
                 catalog,
                 calendar,
                 settings,
@@ -218,6 +223,46 @@ impl Warehouse {
         Ok(deliveries::judge(&self.inner.calendar, &came, as_of))
     }
 
+    /// What every column comes from.
+    ///
+    /// # Errors
+    /// [`Error::Models`] where a model cannot be planned.
+    pub async fn lineage(&self) -> Result<Arc<Lineage>> {
+        self.inner.traced.lineage().await
+    }
+
+    /// Tells one build to catalogues that understand OpenLineage. `namespace` is what jobs and tables of this installation are
+    /// known under there.
+    pub async fn teller(&self, namespace: &str) -> Result<Teller> {
+        let catalog = Arc::clone(&self.inner.catalog);
+        Ok(Teller::new(namespace, catalog, self.lineage().await?))
+    }
+
+    /// The models and definitions.
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// What is behind numbers of the current publication, in the versions it names.
+    ///
+    /// # Errors
+    /// [`Error::Question`] where the question cannot be understood, [`Error::Unpublished`] where there is nothing to explain yet.
+    pub async fn explain(&self, question: &Question) -> Result<Explanation> {
+        let publication = self.publication().await?;
+        let publication = publication.ok_or(Error::Unpublished("the warehouse"))?;
+        let ctx = self
+            .inner
+            .open(Arc::new(AsPublished(publication.clone())))?;
+        let lineage = self.lineage().await?;
+        let walk = Walk {
+            catalog: &self.inner.catalog,
+            lineage: &lineage,
+            publication: &publication,
+            ctx: &ctx,
+        };
+        Box::pin(walk.explain(question)).await
+    }
+
     /// Every table the warehouse builds, with what it and its columns hold.
     pub fn docs(&self) -> BTreeMap<String, TableDoc> {
         let nodes = self.inner.catalog.nodes().iter();
@@ -256,6 +301,7 @@ impl Inner {
             Arc::new(Ops {
                 lake: self.lake.clone(),
                 catalog: Arc::clone(&self.catalog),
+                traced: Arc::clone(&self.traced),
                 calendar: Arc::clone(&self.calendar),
                 versions: Arc::clone(&versions),
                 now: self.settings.now,

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::DefinitionRef;
 use crate::Mistake;
 
 /// One version of one definition; a row of `ref.definition`.
@@ -33,6 +34,16 @@ pub struct Definition {
     pub parameters: Value,
     /// The first day it applies to.
     pub valid_from: NaiveDate,
+}
+
+impl Definition {
+    /// How models name it, `effect_3m@1`.
+    pub fn reference(&self) -> DefinitionRef {
+        DefinitionRef {
+            id: self.definition_id.clone(),
+            version: self.version,
+        }
+    }
 }
 
 /// Reads a definition file: one version, or several as YAML documents parted by `---`.

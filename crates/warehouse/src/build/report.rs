@@ -226,3 +226,33 @@ impl fmt::Display for BuildReport {
         }
     }
 }
+
+#[cfg(test)]
+impl BuildReport {
+    /// One model computed, its grain checked.
+    pub(crate) fn example(model: &str, version: i64, rows: u64, published: Option<u64>) -> Self {
+        let result = crate::checks::CheckResult {
+            model: model.to_owned(),
+            check: "grain".to_owned(),
+            is_error: true,
+            failed_rows: 0,
+            sample: Vec::new(),
+        };
+        Self {
+            previous: None,
+            published,
+            built: vec![BuiltModel {
+                model: model.to_owned(),
+                version,
+                extent: Extent::Whole(super::Reason::New),
+                rows,
+            }],
+            kept: 0,
+            checks: vec![Checked {
+                result,
+                since: None,
+            }],
+            failures: Vec::new(),
+        }
+    }
+}

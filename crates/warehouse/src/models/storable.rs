@@ -36,6 +36,24 @@ pub fn storable(rows: DataFrame) -> Result<DataFrame> {
     rows.select(columns)
 }
 
+/// The SQL name of a type that tables store, for people; of any other what the engine calls it.
+pub fn type_name(stored: &DataType) -> String {
+    let name = match stored {
+        DataType::Boolean => "boolean",
+        DataType::Int32 => "int",
+        DataType::Int64 => "bigint",
+        DataType::Float64 => "double",
+        DataType::Utf8 => "text",
+        DataType::Date32 => "date",
+        DataType::Binary => "bytes",
+        DataType::Timestamp(_, _) => "timestamp",
+        DataType::Decimal128(precision, scale) => return format!("decimal({precision},{scale})"),
+        DataType::List(item) => return format!("{}[]", type_name(item.data_type())),
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
 fn stored_as(given: &DataType) -> Option<DataType> {
     Some(match given {
         DataType::Boolean

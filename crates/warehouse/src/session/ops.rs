@@ -22,6 +22,7 @@ use serde::Serialize;
 use spec::Obligation;
 
 use super::{
+    lineage::{self, Traced},
     quarantine,
     tables::{Tables, Versions, outside},
 };
@@ -37,6 +38,8 @@ pub(crate) struct Ops {
     pub(crate) lake: Lake,
     /// What is documented.
     pub(crate) catalog: Arc<Catalog>,
+    /// What its columns come from.
+    pub(crate) traced: Arc<Traced>,
     /// What is owed.
     pub(crate) calendar: Arc<[Obligation]>,
     /// Which version of the model that says what has come.
@@ -45,8 +48,9 @@ pub(crate) struct Ops {
     pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "column_doc",
+    "column_lineage",
     "delivery_calendar",
     "publication",
     "quality_check",
@@ -66,6 +70,7 @@ impl SchemaProvider for Ops {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let rows = match name {
             "column_doc" => column_docs(&self.catalog)?,
+            "column_lineage" => return lineage::table(&self.traced).map(Some),
             "delivery_calendar" => return self.delivery_calendar().await.map(Some),
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,

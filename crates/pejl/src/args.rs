@@ -176,6 +176,58 @@ pub(crate) enum Command {
     /// Shows and checks the contract.
     #[command(subcommand)]
     Schema(Schema),
+    /// Where numbers come from: definition, publication, the rows behind them table by table, topic offsets, delivered files.
+    #[command(
+        after_help = "Example: pejl explain mart.offer_overview --where \"offer_id = '17' and period = '2010H1'\" --column finished\n\
+        Rows in which small cells are hidden are named and not followed. What is told, and what is not: docs/lineage.md."
+    )]
+    Explain {
+        /// The table, such as mart.offer_overview.
+        table: String,
+        /// Which rows: SQL over the table's columns.
+        #[arg(long = "where", value_name = "PREDICATE")]
+        predicate: String,
+        /// Which columns [default: all that are no key].
+        #[arg(long = "column", value_name = "NAME")]
+        columns: Vec<String>,
+        /// At most so many rows of each table are shown; all are counted.
+        #[arg(long, default_value_t = 5, value_name = "ROWS")]
+        limit: usize,
+        /// Definitions only in this language [default: both].
+        #[arg(long, value_enum)]
+        lang: Option<Language>,
+        /// How the answer looks: table is a tree for people; json holds everything.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// What a table or column comes from, down to what has landed; or, with --down, what comes from it.
+    #[command(
+        after_help = "How a column comes from another: copy, computed, aggregated carry its values; condition, window, filter, join, group, sort\n\
+        and rows steer them. All of it is in ops.column_lineage, too. What it means: docs/lineage.md."
+    )]
+    Lineage {
+        /// The table, such as mart.offer_overview, or one of its columns, such as mart.offer_overview.finished.
+        #[arg(value_name = "TABLE[.COLUMN]")]
+        target: String,
+        /// What it comes from; the default.
+        #[arg(long)]
+        up: bool,
+        /// What comes from it.
+        #[arg(long, conflicts_with = "up")]
+        down: bool,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Tables, columns, lineage, checks, definitions, entities and code lists as a static site.
+    Docs {
+        /// Where the site is written.
+        #[arg(long, default_value = "pejl-docs", value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// What the numbers mean: definitions and their versions, in Danish and English, with the seed's words.
+    #[command(subcommand)]
+    Definition(Definition),
     /// The SQL functions beyond the usual ones, with their definitions.
     Functions,
 }
@@ -346,6 +398,39 @@ impl From<RowState> for quarantine::State {
             RowState::All => Self::All,
         }
     }
+}
+
+/// A language that definitions are told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Danish.
+    Da,
+    /// English.
+    En,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Definition {
+    /// Every version of every definition, with the models that follow it.
+    List {
+        /// Only in this language [default: both].
+        #[arg(long, value_enum)]
+        lang: Option<Language>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// One definition: its text, where it comes from, its parameters, the models that follow it.
+    Show {
+        /// The definition, such as effect_3m, or effect_3m@1 for a version other than the last.
+        id: String,
+        /// Only in this language [default: both].
+        #[arg(long, value_enum)]
+        lang: Option<Language>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,9 +3,11 @@
 mod args;
 mod commands;
 mod logging;
+mod openlineage;
 mod output;
 mod progress;
 mod settings;
+mod tree;
 mod wiring;
 
 use std::process::ExitCode;
@@ -90,7 +92,10 @@ fn is_about_settings(err: &anyhow::Error) -> bool {
             _ => None,
         });
     matches!(log, Some(bus::Error::Settings(_)))
-        || matches!(err.downcast_ref(), Some(warehouse::Error::Models(_)))
+        || matches!(
+            err.downcast_ref(),
+            Some(warehouse::Error::Models(_) | warehouse::Error::Question(_))
+        )
         || err.is::<settings::Mistake>()
         || err.is::<spec::Mistake>()
 }

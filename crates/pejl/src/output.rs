@@ -46,6 +46,24 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// Text in lines of at most `width` characters, broken between words; a longer word has a line of its own.
+pub(crate) fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let length = line.chars().count();
+        if length > 0 && length + 1 + word.chars().count() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines.into_iter()
+}
+
 /// Rows as the asked format; JSON is one object a line.
 pub(crate) fn rows(
     format: Format,
@@ -121,6 +139,12 @@ fn append_text(batch: &RecordBatch, rows: &mut Vec<Vec<String>>) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_broken_between_words() {
+        let lines: Vec<String> = wrapped("aa bb  cccccc\nd", 5).collect();
+        assert_eq!(lines, ["aa bb", "cccccc", "d"]);
+    }
 
     #[test]
     fn rows_in_each_format() {

@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) http: Http,
     /// Traces for a collector.
     pub(crate) telemetry: Telemetry,
+    /// What builds do, for a catalogue.
+    pub(crate) openlineage: Openlineage,
 }
 
 /// A host's name is at most as long.
@@ -173,6 +175,20 @@ pub(crate) struct Telemetry {
     pub(crate) service_name: String,
 }
 
+/// `[openlineage]`: what builds read, make and check, for a catalogue.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Openlineage {
+    /// A file that events are put at the end of, one a line.
+    pub(crate) file: Option<PathBuf>,
+    /// An address that events are posted to, such as `http://marquez:5000/api/v1/lineage`; empty for none.
+    pub(crate) url: String,
+    /// What must be shown there.
+    pub(crate) key: Option<Secret>,
+    /// What the jobs and tables of this installation are known under there.
+    pub(crate) namespace: String,
+}
+
 /// A text that is never printed.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -213,6 +229,7 @@ impl Default for Settings {
             serve: Serve::default(),
             http: Http::default(),
             telemetry: Telemetry::default(),
+            openlineage: Openlineage::default(),
         }
     }
 }
@@ -293,6 +310,17 @@ impl Default for Telemetry {
         Self {
             otlp_endpoint: String::new(),
             service_name: "pejl".to_owned(),
+        }
+    }
+}
+
+impl Default for Openlineage {
+    fn default() -> Self {
+        Self {
+            file: None,
+            url: String::new(),
+            key: None,
+            namespace: "pejl".to_owned(),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Opens the parts of Pejl that a command needs, from the settings.
 
-use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
@@ -10,7 +15,7 @@ use lake::Lake;
 use landing::{Lander, LandingSettings, Pinned, Upkeep};
 use quarantine::Settle;
 use spec::{Pipeline, parse_pipeline};
-use warehouse::{Warehouse, WarehouseSettings};
+use warehouse::{Warehouse, WarehouseSettings, models::Catalog};
 
 use crate::settings::{self, Mistake, Settings};
 
@@ -112,16 +117,30 @@ pub(crate) fn lander(settings: &Settings, log: &SharedLog, lake: &Lake) -> Lande
     }
 }
 
+/// The folder with the models.
+fn models(settings: &Settings) -> Result<PathBuf, Mistake> {
+    let models = settings.pipelines.join("models");
+    if models.is_dir() {
+        return Ok(models);
+    }
+    Err(Mistake(format!(
+        "{}: no such folder; give the folder that holds `models/` with --pipelines DIR",
+        models.display()
+    )))
+}
+
+/// The models and definitions of the pipelines folder, without a warehouse.
+pub(crate) fn catalog(settings: &Settings) -> anyhow::Result<Catalog> {
+    let models = models(settings)?;
+    Ok(Catalog::read(
+        &models,
+        &models.with_file_name("definitions"),
+    )?)
+}
+
 /// The warehouse with the models of the pipelines folder.
 pub(crate) async fn open_warehouse(settings: &Settings, lake: &Lake) -> anyhow::Result<Warehouse> {
-    let models = settings.pipelines.join("models");
-    if !models.is_dir() {
-        return Err(Mistake(format!(
-            "{}: no such folder; give the folder that holds `models/` with --pipelines DIR",
-            models.display()
-        ))
-        .into());
-    }
+    let models = models(settings)?;
     let defaults = WarehouseSettings::default();
     let warehouse = WarehouseSettings {
         threads: settings.build.threads.unwrap_or(defaults.threads),

@@ -3,7 +3,9 @@
 use lake::Lake;
 use warehouse::{BuildEvent, BuildReport, Planned, Work};
 
-use crate::{args::Format, exit, output, progress::Progress, settings::Settings, wiring};
+use crate::{
+    args::Format, exit, openlineage, output, progress::Progress, settings::Settings, wiring,
+};
 
 /// Shows what a build would do; tables that it would leave alone are counted, not listed.
 pub(crate) async fn plan(settings: &Settings, format: Format) -> anyhow::Result<u8> {
@@ -57,7 +59,7 @@ pub(crate) async fn build(
 ) -> anyhow::Result<BuildReport> {
     let warehouse = wiring::open_warehouse(settings, lake).await?;
     let observe = |event: BuildEvent| progress.say("build", &event.to_string());
-    Ok(warehouse.build(&observe).await?)
+    openlineage::build(settings, &warehouse, &observe).await
 }
 
 /// Prints what a build did. `false`: nothing was published because something failed.

@@ -3,10 +3,14 @@
 mod build;
 mod calendar;
 mod connector;
+mod definition;
 mod demo;
+mod docs;
+mod explain;
 mod functions;
 mod health;
 mod http;
+mod lineage;
 mod owner;
 mod quarantine;
 mod query;
@@ -19,6 +23,8 @@ mod status;
 mod tidy;
 mod up;
 mod verify;
+
+use warehouse::explain::Question;
 
 use crate::{args::Command, settings::Settings};
 
@@ -68,6 +74,30 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Source(command) => source::run(&settings, command).await,
         Command::Quarantine(command) => quarantine::run(&settings, command).await,
         Command::Schema(command) => schema::run(&command),
+        Command::Explain {
+            table,
+            predicate,
+            columns,
+            limit,
+            lang,
+            format,
+        } => {
+            let question = Question {
+                table,
+                predicate,
+                columns,
+                limit,
+            };
+            explain::run(&settings, &question, lang, format).await
+        }
+        Command::Lineage {
+            target,
+            down,
+            format,
+            ..
+        } => lineage::run(&settings, &target, down, format).await,
+        Command::Docs { out } => docs::run(&settings, &out).await,
+        Command::Definition(command) => definition::run(&settings, &command),
         Command::Functions => functions::run(),
     }
 }

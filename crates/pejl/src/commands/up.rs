@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use bus::SharedLog;
+use contract::FixBy;
 use ingest::{Report, State, Trouble};
 use lake::Lake;
 use landing::Lander;
@@ -27,7 +28,7 @@ use crate::{
         tidy::tidy,
         verify,
     },
-    output,
+    openlineage, output,
     settings::{Mistake, Settings},
     wiring,
 };
@@ -180,7 +181,7 @@ pub(crate) async fn keep_building(
     let pause = Duration::from_secs_f64(settings.build.every_seconds.max(0.1));
     let mut tidied = Instant::now();
     loop {
-        match warehouse.build(&|_| {}).await {
+        match openlineage::build(&settings, &warehouse, &|_| {}).await {
             Ok(report) if report.is_publishable() => {
                 tracing::info!(%report, "built");
             }
@@ -189,7 +190,11 @@ pub(crate) async fn keep_building(
                     tracing::error!(%failure, "a check failed; nothing is published");
                 }
             }
-            Err(err) => tracing::error!(%err, fix_by = %err.fix_by(), "build failed"),
+            Err(err) => {
+                let by = err.downcast_ref().map(warehouse::Error::fix_by);
+                let fix_by = by.unwrap_or(FixBy::Settings);
+                tracing::error!(%err, %fix_by, "build failed");
+            }
         }
         if wiring::tidy_every(&settings).is_some_and(|every| tidied.elapsed() >= every) {
             tidied = Instant::now();

@@ -193,7 +193,9 @@ mod tests {
 
     use super::*;
 
-    fn batch(rows: &[(Option<i32>, Option<&str>, Option<&str>, f64)]) -> RecordBatch {
+    type Row<'a> = (Option<i32>, Option<&'a str>, Option<&'a str>, f64);
+
+    fn batch(rows: &[Row<'_>]) -> RecordBatch {
         let schema = Schema::new(vec![
             Field::new(MUNICIPALITY, DataType::Int32, true),
             Field::new("a", DataType::Utf8, true),

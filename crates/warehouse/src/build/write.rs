@@ -68,7 +68,7 @@ impl Step<'_> {
         }
         let failed = |err| Error::query(format!("computing {table}"), err);
         let partition_by = node.partition_by();
-        let schema: SchemaRef = rows.schema().inner().clone();
+        let schema: SchemaRef = SchemaRef::clone(rows.schema().inner());
         let stream = rows.execute_stream().await.map_err(failed)?;
         let (stream, digester) = watched(stream, is_split(partition_by)).map_err(failed)?;
         let lake = self.builder.lake;

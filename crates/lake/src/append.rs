@@ -76,7 +76,8 @@ impl Lake {
         let casts = stream::iter(batches)
             .map(|batch| columns::cast_to(table, &stored, &batch))
             .boxed();
-        let adds = files::write(self, table, &stored, &[], casts).await?;
+        let compression = files::small().map_err(|err| Error::storage(table, err))?;
+        let adds = files::write(self, table, &stored, &[], compression, casts).await?;
 
         let mut known = slot.state.lock().await;
         let append = Append {

@@ -31,16 +31,25 @@ pub const FILE_BYTES: NonZeroU64 = match NonZeroU64::new(96 << 20) {
 /// A row group is closed at this many rows, since it is held in memory until then, one for each partition.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
+/// How landed rows are compressed: they are written once and kept for long.
+pub(crate) fn small() -> Result<Compression, ParquetError> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(1)?))
+}
+
+/// How the rows of models are compressed: they are written again and again, in many small files.
+pub(crate) const QUICK: Compression = Compression::SNAPPY;
+
 /// Writes `batches` (columns exactly `schema`) as new files of the table that no version names yet.
 pub(crate) async fn write(
     lake: &Lake,
     table: &str,
     schema: &SchemaRef,
     partition_by: &[String],
+    compression: Compression,
     mut batches: BoxStream<'_, Result<RecordBatch>>,
 ) -> Result<Vec<Add>> {
     let doing = format!("writing {table}");
-    let properties = properties(schema).map_err(|err| Error::storage(&doing, err))?;
+    let properties = properties(schema, compression);
     let config = WriterConfig::new(
         Arc::clone(schema),
         partition_by.to_vec(),
@@ -77,10 +86,10 @@ pub(crate) async fn write(
 }
 
 /// How files are written. Columns that are not [`indexed`] get no statistics at all, so that no writer can put their values in the log.
-pub(crate) fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+pub(crate) fn properties(schema: &SchemaRef, compression: Compression) -> WriterProperties {
     let kept = indexed(schema);
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for field in schema.fields() {
@@ -89,7 +98,7 @@ pub(crate) fn properties(schema: &SchemaRef) -> Result<WriterProperties, Parquet
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
         }
     }
-    Ok(properties.build())
+    properties.build()
 }
 
 /// Removes files that no version will ever name. Failing that they are garbage, not harm.

@@ -96,7 +96,7 @@ impl Lake {
             table: table.to_owned(),
             schema: wanted,
             partition_by: partition_by.to_vec(),
-            adds: files::write(self, table, &stored, partition_by, casts).await?,
+            adds: files::write(self, table, &stored, partition_by, files::QUICK, casts).await?,
         })
     }
 

@@ -46,8 +46,8 @@ impl Lake {
         let loaded = opened.load().await;
         loaded.map_err(|err| Error::storage(&doing, err))?;
         // Without them the log would get the least and greatest of every text.
-        let properties = files::properties(&rows.schema());
-        let properties = properties.map_err(|err| Error::storage(&doing, err))?;
+        let compression = files::small().map_err(|err| Error::storage(&doing, err))?;
+        let properties = files::properties(&rows.schema(), compression);
         let (_, merged) = opened
             .optimize()
             .with_target_size(target)

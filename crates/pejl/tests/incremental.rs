@@ -77,11 +77,11 @@ async fn incremental_is_full(steps: &[Vec<Step>]) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 2, max_shrink_iters: 20, ..Config::default() })]
+    #![proptest_config(Config { cases: 2, max_shrink_iters: 5, ..Config::default() })]
 
     #[test]
     fn after_any_deliveries_incremental_is_full(
-        steps in vec(vec(deliveries::step(), 2..7), 3..6)
+        steps in vec(vec(deliveries::step(), 2..7), 2..5)
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(incremental_is_full(&steps));

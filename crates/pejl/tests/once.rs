@@ -38,6 +38,31 @@ fn a_second_run_changes_nothing() {
         state,
         "a table or the publication moved"
     );
+    let plan = stage.ok(&["build", "--plan"]);
+    assert!(plan.contains("0 models to compute, "), "{plan}");
+    let built = stage.ok(&["build"]);
+    assert!(
+        built.contains("nothing changed; publication 1 stays"),
+        "{built}"
+    );
+}
+
+/// A build says what it would do before anything is built, and why.
+#[test]
+fn a_first_build_is_planned_whole() {
+    let stage = Stage::canonical(20);
+    let plan = stage.ok(&["build", "--plan", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let overview = plan
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["model"] == "mart.offer_overview")
+        .unwrap();
+    assert_eq!(
+        (&overview["computed"], &overview["why"]),
+        (&"all".into(), &"it is new".into())
+    );
 }
 
 /// Every row of every file is either landed or set aside, counted from the files themselves.

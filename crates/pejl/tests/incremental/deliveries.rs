@@ -99,8 +99,8 @@ impl Deliveries {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
-            municipalities: Municipalities::First(10),
-            citizens_per_municipality: 15,
+            municipalities: Municipalities::First(7),
+            citizens_per_municipality: 12,
             years: 2,
             as_of: "2011-11-30".parse().unwrap(),
             ..Settings::default()

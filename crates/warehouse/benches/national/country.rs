@@ -83,7 +83,7 @@ fn rows(entity: &Entity, columns: &[(&str, String)], source: &str, first: i64) -
 /// The codes of all municipalities, as an SQL list.
 fn codes() -> String {
     let list = contract::code_list("municipality").unwrap().batch();
-    let column = list.column_by_name("code").unwrap();
+    let column = list.column_by_name("municipality_code").unwrap();
     let codes: Vec<String> = match column.as_string_opt::<i32>() {
         Some(codes) => codes.iter().flatten().map(str::to_owned).collect(),
         None => {

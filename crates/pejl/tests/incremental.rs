@@ -46,7 +46,7 @@ fn assert_as_planned(planned: &[Planned], report: &BuildReport) {
         let within = match (&plan.work, &built.extent) {
             (Work::Nothing, _) => false,
             (Work::Whole(_) | Work::Through(_), _) => true,
-            // A municipality that lost a thing to another is not known before it is looked for.
+            // A municipality that loses a thing to another is not known before it is looked for.
             (Work::Parts(planned), Extent::Parts(parts, _)) => {
                 !planned.is_empty() || parts.is_empty()
             }
@@ -77,7 +77,7 @@ async fn incremental_is_full(steps: &[Vec<Step>]) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 2, max_shrink_iters: 5, ..Config::default() })]
+    #![proptest_config(Config { cases: 2, max_shrink_iters: 5, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn after_any_deliveries_incremental_is_full(

@@ -397,7 +397,7 @@ impl Country<'_> {
                 "(['unannounced', 'announced', 'follow_up'])[i % 3 + 1]".to_owned(),
             ),
             ("persons_enrolled", "20".to_owned()),
-            ("persons_present", format!("{}", mix("i", 52, 20))),
+            ("persons_present", mix("i", 52, 20)),
         ];
         columns.extend(
             checks

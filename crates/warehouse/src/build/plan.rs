@@ -5,6 +5,8 @@ use std::{
     fmt,
 };
 
+use contract::DELETED;
+use datafusion::prelude::ident;
 use lake::Part;
 
 use super::{
@@ -111,13 +113,34 @@ impl Step<'_> {
         if !is_split(node.partition_by()) {
             return Ok((Work::Whole(Reason::NotSplit), causes));
         }
-        // Current state is split as what lands is.
-        if matches!(node.origin, Origin::Current(_)) {
+        // Current state is split as what lands is; only a deletion does not say whose it is.
+        if let Origin::Current(entity) = &node.origin {
+            if self.lost_some(previous, &entity.raw_table()).await? {
+                return Ok((Work::Through(entity.key.join(", ")), causes));
+            }
             let landed = changes.into_values().next().unwrap_or(Work::Nothing);
             return Ok((landed, causes));
         }
         let work = self.follow(node, &changes).await?;
         Ok((work, causes))
+    }
+
+    /// Whether deletions have landed in a table since it was read.
+    async fn lost_some(&self, previous: &Publication, raw: &str) -> Result<bool> {
+        let (Some(was), Some(now)) = (previous.inputs.get(raw), self.candidates.get(raw)) else {
+            return Ok(false);
+        };
+        let Some((landed, _)) = self.landed_since(raw, *was, now.version).await? else {
+            return Ok(false);
+        };
+        let deletions = async {
+            let rows = self.ctx.read_table(landed)?;
+            rows.filter(ident(DELETED))?.count().await
+        };
+        let deletions = deletions.await;
+        let deletions = deletions
+            .map_err(|err| Error::query(format!("looking what has landed in {raw}"), err))?;
+        Ok(deletions > 0)
     }
 
     /// What changed in a table that is not built.

@@ -108,10 +108,11 @@ fn suppressed_across(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
         priorities: Some(as_list_array(values[4].as_ref())?),
         positions: Some(as_int64_array(values[5].as_ref())?),
     };
-    let mut hidden = truths(given, rows);
-    let is_fixed: Vec<bool> = (0..rows).map(|row| given.is_null(row)).collect();
-    closing::close(&columns.table(rows)?, &is_fixed, &mut hidden);
-    Ok(hidden)
+    let order = columns.order(given, rows)?;
+    let mut hidden = truths(given, &order);
+    let is_fixed: Vec<bool> = order.iter().map(|row| given.is_null(*row)).collect();
+    closing::close(&columns.table(&order)?, &is_fixed, &mut hidden);
+    Ok(in_rows(&order, &hidden))
 }
 
 fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
@@ -124,12 +125,27 @@ fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
         priorities: None,
         positions: None,
     };
-    let hidden = truths(as_boolean_array(values[0].as_ref())?, rows);
-    Ok(attack::told(&columns.table(rows)?, &hidden))
+    let given = as_boolean_array(values[0].as_ref())?;
+    let order = columns.order(given, rows)?;
+    let hidden = truths(given, &order);
+    Ok(in_rows(
+        &order,
+        &attack::told(&columns.table(&order)?, &hidden),
+    ))
 }
 
-fn truths(values: &BooleanArray, rows: usize) -> Vec<bool> {
-    (0..rows).map(|row| at(values, row) == Some(true)).collect()
+fn truths(values: &BooleanArray, order: &[usize]) -> Vec<bool> {
+    let rows = order.iter();
+    rows.map(|row| at(values, *row) == Some(true)).collect()
+}
+
+/// Answers that are given in an `order` of the rows, row by row.
+fn in_rows(order: &[usize], answers: &[bool]) -> Vec<bool> {
+    let mut by_row = vec![false; order.len()];
+    for (row, answer) in order.iter().zip(answers) {
+        by_row[*row] = *answer;
+    }
+    by_row
 }
 
 /// What a table is read from.
@@ -144,9 +160,31 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    fn table(&self, rows: usize) -> Result<Table> {
-        let mut cells = Vec::with_capacity(rows);
+    /// The rows in an order that hangs on nothing but what is in them: the engine gives them in any, and what is chosen and found
+    /// hangs on who comes first.
+    fn order(&self, hidden: &BooleanArray, rows: usize) -> Result<Vec<usize>> {
+        let mut keys = Vec::with_capacity(rows);
         for row in 0..rows {
+            let standings = self.standings(row)?.into_iter();
+            let lines: Vec<(i64, i64)> = standings.map(|it| (it.line, it.priority)).collect();
+            let position = self.positions.and_then(|it| at(it, row));
+            let bounds = (at(self.least, row), self.most.and_then(|it| at(it, row)));
+            let key = (
+                position,
+                lines,
+                at(self.counts, row),
+                bounds,
+                at(hidden, row),
+            );
+            keys.push((key, row));
+        }
+        keys.sort_unstable();
+        Ok(keys.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn table(&self, order: &[usize]) -> Result<Table> {
+        let mut cells = Vec::with_capacity(order.len());
+        for row in order.iter().copied() {
             let count = at(self.counts, row);
             let cell = Cell {
                 count: count.unwrap_or_default(),

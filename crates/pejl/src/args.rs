@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(
     name = "pejl",
     version,
-    after_help = "Exit codes: 0 done, 1 something failed, 2 settings or command line wrong, 3 `verify` found a difference, or `calendar --fail-on-overdue` something missing."
+    after_help = "Exit codes: 0 done, 1 something failed, 2 settings or command line wrong, 3 `verify` found a difference, `release verify` too, or `calendar --fail-on-overdue` something missing."
 )]
 pub(crate) struct Args {
     /// Settings file. Without it `pejl.toml` in this folder is read if there is one.
@@ -118,10 +118,16 @@ pub(crate) enum Command {
     Query {
         /// The statement, for example "select * from mart.offer_overview limit 5".
         sql: String,
+        /// Answers as this audience would be: releases it may see today, and nothing else.
+        #[arg(long, value_name = "NAME")]
+        audience: Option<String>,
         /// How the answer looks.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Releases: numbers frozen as they were presented.
+    #[command(subcommand)]
+    Release(Release),
     /// Deliveries that are owed (`calendar.yaml`): what is missing first, then what may still come in time.
     Calendar {
         /// As it stood at the end of this day, such as 2026-11-01; what came later is left out [default: today].
@@ -286,6 +292,56 @@ pub(crate) enum Source {
         /// Has it read all again from its start.
         #[arg(long, conflicts_with = "set")]
         clear: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Release {
+    /// Freezes numbers of the current publication. A release is never changed: a correction is a new one.
+    #[command(
+        after_help = "Example: pejl release create overview-2010H2 --audience centre_managers=2011-01-20,committee=2011-02-05,providers=2011-02-20\n\
+        Kinds and audiences are in releases.yaml; what is refused, and what to do then: docs/releases.md."
+    )]
+    Create {
+        /// Kind and period, such as overview-2010H2; overview-101-2010H2 of one municipality; overview-2010H2.1 its first correction.
+        name: String,
+        /// Only this table of the kind.
+        #[arg(long, value_name = "TABLE")]
+        table: Option<String>,
+        /// Only rows that answer to this condition, such as "municipality_code = 101".
+        #[arg(long = "where", value_name = "CONDITION")]
+        condition: Option<String>,
+        /// Who sees it from when, and nobody else; without it as releases.yaml says.
+        #[arg(long = "audience", value_name = "NAME=DATE", value_delimiter = ',')]
+        audiences: Vec<String>,
+        /// Why it is made; all who see it can read this.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// In a correction: rows that would tell too much beside an earlier release keep that one's numbers.
+        #[arg(long)]
+        keep_earlier: bool,
+        /// Who makes it [default: the user of the system, else the name of this process].
+        #[arg(long, env = "USER", hide_env = true, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// All releases, in the order they were made.
+    List {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Everything known of a release, as JSON.
+    Show {
+        /// The release.
+        name: String,
+    },
+    /// Is a release what was presented? Its copy, the versions it names, and what the models give from them. Exit code 3 when not.
+    Verify {
+        /// The release.
+        name: String,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
     },
 }
 

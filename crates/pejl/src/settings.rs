@@ -149,6 +149,8 @@ pub(crate) struct Serve {
     pub(crate) listen: SocketAddr,
     /// User name to password.
     pub(crate) users: BTreeMap<String, Secret>,
+    /// User name to the audience whose releases are all that user sees; one without sees everything.
+    pub(crate) audiences: BTreeMap<String, String>,
     /// Seconds a statement may take.
     pub(crate) statement_timeout_seconds: u64,
     /// Connections at a time.
@@ -299,6 +301,7 @@ impl Default for Serve {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5433)),
             users: BTreeMap::new(),
+            audiences: BTreeMap::new(),
             statement_timeout_seconds: 300,
             max_connections: 100,
         }

@@ -22,7 +22,7 @@ use crate::variables::Variables;
 use crate::wire::Connection;
 
 /// Where unqualified names are looked for, in this order, as far as the schemas exist.
-const FIRST_PATH: &[&str] = &["mart", "core", "ref", "raw", "ops", "public"];
+const FIRST_PATH: &[&str] = &["mart", "core", "release", "ref", "raw", "ops", "public"];
 
 /// The session of one connection.
 pub(crate) struct Session {

@@ -248,10 +248,17 @@ impl Obligation {
 
     /// The last day on which a period comes in time.
     pub fn due(&self, period: Period) -> NaiveDate {
+        self.due.day(period)
+    }
+}
+
+impl Due {
+    /// So long after the last day of `period`.
+    pub fn day(self, period: Period) -> NaiveDate {
         let end = period.last_day();
-        let due = match self.due {
-            Due::Days(days) => end.checked_add_days(Days::new(days.into())),
-            Due::Months(months) => end.checked_add_months(Months::new(months)),
+        let due = match self {
+            Self::Days(days) => end.checked_add_days(Days::new(days.into())),
+            Self::Months(months) => end.checked_add_months(Months::new(months)),
         };
         due.unwrap_or(NaiveDate::MAX)
     }

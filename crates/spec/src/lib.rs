@@ -1,8 +1,9 @@
-//! Reads what people write (pipeline files, model headers, the delivery calendar) into checked values; text in, values and positioned errors out.
+//! Reads what people write (pipeline files, model headers, the delivery calendar, the kinds of release) into checked values; text in, values and positioned errors out.
 
 mod calendar;
 mod model;
 mod pipeline;
+mod releases;
 mod schedule;
 
 use contract::FixBy;
@@ -13,6 +14,7 @@ pub use model::{
     parse_definitions, parse_model, parse_question,
 };
 pub use pipeline::{Pipeline, parse_pipeline};
+pub use releases::{Audience, ReleaseKind, ReleaseName, ReleaseTable, Sum, Total, parse_releases};
 pub use schedule::Schedule;
 
 /// A mistake in a file that a person wrote, with the place.

@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use lake::{Head, Lake};
+use spec::ReleaseKind;
 use telemetry::{SPANS, Traceparent};
 use tracing::{Instrument, Span, field::Empty};
 use uuid::{NoContext, Timestamp, Uuid};
@@ -29,6 +30,7 @@ use crate::{
     models::Catalog,
     publication::{self, Checked, Publication, Run},
     reference,
+    release::{self, Shelf},
 };
 
 pub(crate) use candidates::Candidates;
@@ -55,6 +57,10 @@ pub(crate) struct Builder<'a> {
     pub(crate) at_once: usize,
     /// What time it is.
     pub(crate) now: fn() -> DateTime<Utc>,
+    /// The kinds of release.
+    pub(crate) kinds: &'a [ReleaseKind],
+    /// The releases known.
+    pub(crate) shelf: &'a Shelf,
     /// Makes the session that models are planned in.
     pub(crate) session: &'a (dyn Fn(Arc<Candidates>) -> Result<SessionContext> + Send + Sync),
     /// Told what happens.
@@ -209,14 +215,19 @@ impl Builder<'_> {
     ) -> Result<Option<BuildReport>> {
         let at = (self.now)();
         let run_id = run_id(at);
-        let is_new = outcomes
+        let mut is_new = outcomes
             .values()
             .any(|it| matches!(it, Outcome::Made { now: true, .. }));
         let results: Vec<CheckResult> = checks.values().flatten().cloned().collect();
         let checks_of = self.since(results, at).await?;
         let mut report = BuildReport::new(previous.as_ref().map(|it| it.id), &outcomes, checks_of);
         if report.is_publishable() {
-            let next = self.next(previous.as_ref(), inputs, &outcomes, &checks, at, &run_id);
+            let mut next = self.next(previous.as_ref(), inputs, &outcomes, &checks, at, &run_id);
+            let before = previous.as_ref();
+            let told =
+                release::revise(self.lake, self.kinds, self.shelf, before, &mut next).await?;
+            is_new |= !told.is_empty();
+            report.checks.extend(self.since(told, at).await?);
             if previous.as_ref().is_none_or(|it| !it.serves_same(&next)) {
                 if !publication::publish(self.lake, &next).await? {
                     return Ok(None);

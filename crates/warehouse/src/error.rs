@@ -4,6 +4,8 @@ use contract::FixBy;
 use datafusion::error::DataFusionError;
 use spec::Mistake;
 
+use crate::release::Finding;
+
 /// The result of warehouse calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -46,6 +48,19 @@ pub enum Error {
         "gave up after {0} attempts: another build published first each time; let only one build run"
     )]
     Overtaken(usize),
+    /// A release cannot be made or found; what to do instead.
+    #[error("{0}")]
+    Release(String),
+    /// Somebody who has an earlier release would find in this one what neither shows.
+    #[error("{}", dangers(.release, .findings, .can_keep))]
+    Disclosure {
+        /// The release that was to be made.
+        release: String,
+        /// What would be found.
+        findings: Vec<Finding>,
+        /// Whether keeping the earlier numbers there has not been tried.
+        can_keep: bool,
+    },
     /// A stored publication cannot be read.
     #[error("{path}: {reason}; a newer Pejl wrote it, or something else did")]
     Publication {
@@ -65,6 +80,8 @@ impl Error {
             | Self::Settings(_)
             | Self::Question(_)
             | Self::Unpublished(_)
+            | Self::Release(_)
+            | Self::Disclosure { .. }
             | Self::Overtaken(_) => FixBy::Settings,
             Self::Lake(err) => err.fix_by(),
             Self::Query { .. } | Self::Publication { .. } => FixBy::Us,
@@ -81,5 +98,26 @@ impl Error {
 
 fn lines(mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+    lines.join("\n")
+}
+
+/// How many findings an error names.
+const NAMED: usize = 20;
+
+fn dangers(release: &str, findings: &[Finding], can_keep: &bool) -> String {
+    let mut lines = vec![format!(
+        "{release} is not made: beside earlier releases {} of its numbers would tell what is hidden, or count 1 to 4 citizens",
+        findings.len()
+    )];
+    let named = findings.iter().take(NAMED);
+    lines.extend(named.map(|it| format!("  {it}")));
+    if findings.len() > NAMED {
+        lines.push(format!("  and {} more", findings.len() - NAMED));
+    }
+    lines.push(if *can_keep {
+        "release the correction with --keep-earlier: these rows and those they are summed up with keep the numbers of the release it corrects".to_owned()
+    } else {
+        "wait until more has changed, or release other rows with --where".to_owned()
+    });
     lines.join("\n")
 }

@@ -21,7 +21,7 @@ use spec::{
     parse_question,
 };
 
-use crate::{Error, Result, build::MUNICIPALITY, functions, reference, session};
+use crate::{Error, Result, build::MUNICIPALITY, functions, reference, release::REVISION, session};
 
 pub(crate) use current::{News, schema as current_schema};
 pub use storable::{storable, type_name};
@@ -211,6 +211,10 @@ impl Node {
     fn written(model: Model, definitions: &[Definition]) -> Result<Self, Mistake> {
         if !SCHEMAS.contains(&model.schema.as_str()) {
             let message = format!("a model lives in core or mart, not in `{}`", model.schema);
+            return Err(model.mistake(None, message));
+        }
+        if model.table() == REVISION {
+            let message = format!("{REVISION} is Pejl's own; give the file another name");
             return Err(model.mistake(None, message));
         }
         for wanted in &model.definitions {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lake::{Head, Lake};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Result, checks::CheckResult};
+use crate::{Error, Result, checks::CheckResult, release};
 
 /// Where publications lie in the lake.
 const PUBLICATIONS: &str = "_publications";
@@ -103,15 +103,15 @@ pub(crate) async fn current(
     Ok(Some(current))
 }
 
-/// The table versions that the last `count` publications name, by table: those must stay readable.
+/// The table versions that the last `count` publications and all releases name, by table: those must stay readable.
 pub async fn pinned(lake: &Lake, count: usize) -> Result<BTreeMap<String, Vec<i64>>> {
     let mut pinned: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for publication in publications(lake, count).await? {
-        for (table, version) in publication.tables.into_iter().chain(publication.inputs) {
-            let versions = pinned.entry(table).or_default();
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
+    let last = publications(lake, count).await?.into_iter();
+    let last = last.flat_map(|it| it.tables.into_iter().chain(it.inputs));
+    for (table, version) in last.chain(release::pinned(lake).await?) {
+        let versions = pinned.entry(table).or_default();
+        if !versions.contains(&version) {
+            versions.push(version);
         }
     }
     Ok(pinned)
@@ -147,7 +147,8 @@ async fn newest<T: DeserializeOwned>(lake: &Lake, folder: &str, count: usize) ->
     Ok(found)
 }
 
-async fn read<T: DeserializeOwned>(lake: &Lake, path: &str) -> Result<Option<T>> {
+/// The record at a path, if there is one.
+pub(crate) async fn read<T: DeserializeOwned>(lake: &Lake, path: &str) -> Result<Option<T>> {
     let Some(bytes) = lake.get(path).await? else {
         return Ok(None);
     };
@@ -159,7 +160,8 @@ async fn read<T: DeserializeOwned>(lake: &Lake, path: &str) -> Result<Option<T>>
         })
 }
 
-async fn write<T: Serialize>(lake: &Lake, path: &str, value: &T) -> Result<bool> {
+/// Puts a record where there is none; `false` says there was.
+pub(crate) async fn write<T: Serialize>(lake: &Lake, path: &str, value: &T) -> Result<bool> {
     let bytes = serde_json::to_vec_pretty(value).map_err(|err| Error::Publication {
         path: path.to_owned(),
         reason: err.to_string(),

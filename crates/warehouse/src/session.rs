@@ -1,4 +1,4 @@
-//! Sessions: one catalog, five schemas, functions registered, nothing to change.
+//! Sessions: one catalog, six schemas, functions registered, nothing to change.
 
 mod lineage;
 mod ops;
@@ -21,16 +21,16 @@ use spec::Definition;
 use crate::{functions, reference};
 
 pub(crate) use lineage::Traced;
-pub(crate) use ops::Ops;
+pub(crate) use ops::{Ops, json, moments, numbers, rows, texts};
 pub use reader::Hold;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
-pub(crate) use tables::{At, Tables, Versions, landed, landed_column, landed_names};
+pub(crate) use tables::{At, Tables, Versions, landed, landed_column, landed_names, outside};
 
 /// The catalog of every session.
 pub const CATALOG: &str = "pejl";
 
 /// Its schemas.
-pub const SCHEMAS: [&str; 5] = ["raw", "core", "mart", "ref", "ops"];
+pub const SCHEMAS: [&str; 6] = ["raw", "core", "mart", "release", "ref", "ops"];
 
 /// What a reader may run: queries, and nothing that makes, fills, drops or sets.
 pub fn read_only_options() -> SQLOptions {

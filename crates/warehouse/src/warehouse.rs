@@ -1,7 +1,7 @@
 //! The warehouse itself: opened over a lake and a folder of models, it builds, and it answers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -10,6 +10,7 @@ use std::{
 
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
+    catalog::SchemaProvider,
     execution::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, TrackConsumersPool},
@@ -18,7 +19,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use lake::Lake;
-use spec::Obligation;
+use spec::{Obligation, ReleaseKind};
 use telemetry::metric;
 use tokio::sync::Mutex;
 
@@ -31,6 +32,7 @@ use crate::{
     models::{Catalog, SCHEMAS},
     openlineage::Teller,
     publication::Publication,
+    release::{self, Draft, FrozenTables, Made, Maker, Release, Shelf, Shown, Verified},
     session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Traced, Versions},
 };
 
@@ -50,7 +52,9 @@ pub struct WarehouseSettings {
     pub definitions: Option<PathBuf>,
     /// The delivery calendar; `calendar.yaml` beside the models where left out. There need not be one.
     pub calendar: Option<PathBuf>,
-    /// What time it is, for publications and for what is late.
+    /// The kinds of release; `releases.yaml` beside the models where left out. There need not be any.
+    pub releases: Option<PathBuf>,
+    /// What time it is, for publications, for what is late, and for who sees which release.
     pub now: fn() -> DateTime<Utc>,
 }
 
@@ -63,6 +67,7 @@ impl Default for WarehouseSettings {
             spill: None,
             definitions: None,
             calendar: None,
+            releases: None,
             now: Utc::now,
         }
     }
@@ -79,6 +84,8 @@ struct Inner {
     catalog: Arc<Catalog>,
     traced: Arc<Traced>,
     calendar: Arc<[Obligation]>,
+    kinds: Arc<[ReleaseKind]>,
+    shelf: Arc<Shelf>,
     settings: WarehouseSettings,
     runtime: Arc<RuntimeEnv>,
     current: Arc<Current>,
@@ -122,6 +129,11 @@ impl Warehouse {
             None => models.with_file_name("calendar.yaml"),
         };
         let calendar = deliveries::read(&calendar, &catalog)?.into();
+        let kinds = match &settings.releases {
+            Some(file) => file.clone(),
+            None => models.with_file_name("releases.yaml"),
+        };
+        let kinds = release::read(&kinds, &catalog)?.into();
         let runtime = runtime(&settings)?;
         let current = Arc::new(Current::default());
         current.look(&lake).await?;
@@ -131,6 +143,8 @@ impl Warehouse {
                 traced: Arc::new(Traced::new(Arc::clone(&catalog))),
                 catalog,
                 calendar,
+                kinds,
+                shelf: Arc::default(),
                 settings,
                 runtime,
                 current,
@@ -177,6 +191,8 @@ impl Warehouse {
             catalog: &self.inner.catalog,
             at_once: self.inner.settings.models_at_once.max(1),
             now: self.inner.settings.now,
+            kinds: &self.inner.kinds,
+            shelf: &self.inner.shelf,
             session,
             observe,
         }
@@ -197,6 +213,73 @@ impl Warehouse {
         let state = ctx.state_ref();
         state.write().config_mut().set_extension(hold);
         Ok(ctx)
+    }
+
+    /// A session of an audience: of `release` and `ops.release` what it may see today, and `ref`. Nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Release`] when no kind of release has such an audience.
+    pub fn session_of(&self, audience: &str) -> Result<SessionContext> {
+        let inner = &self.inner;
+        let all: BTreeSet<&str> = self.audiences().collect();
+        if !all.contains(audience) {
+            let known: Vec<&str> = all.into_iter().collect();
+            return Err(Error::Release(format!(
+                "there is no audience `{audience}`; releases.yaml has: {}",
+                known.join(", ")
+            )));
+        }
+        let frozen = inner.frozen(Some(audience.to_owned()));
+        let failed = |err| Error::query("opening a session", err);
+        let schemas: Vec<(&str, Arc<dyn SchemaProvider>)> = vec![
+            ("release", Arc::new(frozen.clone())),
+            (
+                "ref",
+                session::reference_schema(inner.catalog.definitions()).map_err(failed)?,
+            ),
+            ("ops", Arc::new(Shown(frozen))),
+        ];
+        let config = session::config(Some(inner.settings.threads))
+            .with_default_catalog_and_schema(session::CATALOG, "release");
+        session::open(config, Arc::clone(&inner.runtime), schemas).map_err(failed)
+    }
+
+    /// Every audience that some kind of release has.
+    pub fn audiences(&self) -> impl Iterator<Item = &str> {
+        let all = self.inner.kinds.iter().flat_map(|it| &it.audiences);
+        all.map(|it| it.name.as_str())
+    }
+
+    /// Freezes numbers of the current publication.
+    ///
+    /// # Errors
+    /// [`Error::Release`] where the draft cannot be one, or its name is taken; [`Error::Disclosure`] where earlier releases and this one
+    /// would tell together what neither shows.
+    pub async fn create_release(&self, draft: Draft) -> Result<Made> {
+        let inner = &self.inner;
+        let maker = Maker {
+            lake: &inner.lake,
+            catalog: &inner.catalog,
+            kinds: &inner.kinds,
+            shelf: &inner.shelf,
+            now: (inner.settings.now)(),
+        };
+        let publication = inner.current.look(&inner.lake).await?;
+        release::create(&maker, draft, publication.as_deref()).await
+    }
+
+    /// All releases, in the order they were made.
+    pub async fn releases(&self) -> Result<Vec<Arc<Release>>> {
+        self.inner.shelf.all(&self.inner.lake).await
+    }
+
+    /// Whether a release is what was presented, table by table.
+    ///
+    /// # Errors
+    /// [`Error::Release`] where there is none of this name.
+    pub async fn verify_release(&self, name: &str) -> Result<Vec<Verified>> {
+        let inner = &self.inner;
+        release::verify(&inner.lake, &inner.catalog, &inner.runtime, name).await
     }
 
     /// The current publication, if there is one yet.
@@ -267,20 +350,31 @@ impl Warehouse {
     pub fn docs(&self) -> BTreeMap<String, TableDoc> {
         let nodes = self.inner.catalog.nodes().iter();
         let own = |(name, doc): (&str, &str)| (name.to_owned(), doc.to_owned());
-        nodes
-            .map(|(table, node)| {
-                let doc = TableDoc {
-                    doc: node.doc().to_owned(),
-                    grain: node.grain().to_vec(),
-                    columns: node.columns().into_iter().map(own).collect(),
-                };
-                (table.clone(), doc)
-            })
+        let models = nodes.map(|(table, node)| {
+            let doc = TableDoc {
+                doc: node.doc().to_owned(),
+                grain: node.grain().to_vec(),
+                columns: node.columns().into_iter().map(own).collect(),
+            };
+            (table.clone(), doc)
+        });
+        models
+            .chain(release::docs(&self.inner.catalog, &self.inner.kinds))
             .collect()
     }
 }
 
 impl Inner {
+    fn frozen(&self, audience: Option<String>) -> FrozenTables {
+        FrozenTables {
+            lake: self.lake.clone(),
+            kinds: Arc::clone(&self.kinds),
+            shelf: Arc::clone(&self.shelf),
+            audience,
+            now: self.settings.now,
+        }
+    }
+
     fn open(&self, versions: Arc<dyn Versions>) -> Result<SessionContext> {
         let mut schemas = Vec::new();
         for schema in ["raw"].into_iter().chain(SCHEMAS) {
@@ -291,6 +385,7 @@ impl Inner {
             });
             schemas.push((schema, tables));
         }
+        schemas.push(("release", Arc::new(self.frozen(None))));
         let failed = |err| Error::query("opening a session", err);
         schemas.push((
             "ref",
@@ -303,6 +398,8 @@ impl Inner {
                 catalog: Arc::clone(&self.catalog),
                 traced: Arc::clone(&self.traced),
                 calendar: Arc::clone(&self.calendar),
+                kinds: Arc::clone(&self.kinds),
+                shelf: Arc::clone(&self.shelf),
                 versions: Arc::clone(&versions),
                 now: self.settings.now,
             }),

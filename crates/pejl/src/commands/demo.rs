@@ -113,9 +113,11 @@ fn prepare(
     for part in ["models", "definitions"] {
         copy_folder(&settings.pipelines.join(part), &pipelines.join(part))?;
     }
-    let calendar = settings.pipelines.join("calendar.yaml");
-    if calendar.exists() {
-        fs::copy(&calendar, pipelines.join("calendar.yaml"))?;
+    for name in ["calendar.yaml", "releases.yaml"] {
+        let file = settings.pipelines.join(name);
+        if file.exists() {
+            fs::copy(&file, pipelines.join(name))?;
+        }
     }
     settings.data = folder.to_path_buf();
     settings.pipelines = pipelines;

@@ -14,6 +14,7 @@ mod lineage;
 mod owner;
 mod quarantine;
 mod query;
+mod release;
 mod roles;
 mod run;
 mod schema;
@@ -53,7 +54,12 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Build { plan: true, format } => build::plan(&settings, format).await,
         Command::Build { .. } => build::run(&settings).await,
         Command::Serve => roles::serve(settings).await,
-        Command::Query { sql, format } => query::run(&settings, &sql, format).await,
+        Command::Query {
+            sql,
+            audience,
+            format,
+        } => query::run(&settings, &sql, audience.as_deref(), format).await,
+        Command::Release(command) => release::run(&settings, command).await,
         Command::Calendar {
             as_of,
             all,

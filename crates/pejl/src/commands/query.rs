@@ -1,4 +1,4 @@
-//! `pejl query`: one SQL statement against the current publication.
+//! `pejl query`: one SQL statement against the current publication, or against what an audience sees.
 
 use arrow::array::RecordBatch;
 use telemetry::SPANS;
@@ -7,17 +7,29 @@ use warehouse::Warehouse;
 
 use crate::{args::Format, output, settings::Settings, wiring};
 
-pub(crate) async fn run(settings: &Settings, sql: &str, format: Format) -> anyhow::Result<u8> {
+pub(crate) async fn run(
+    settings: &Settings,
+    sql: &str,
+    audience: Option<&str>,
+    format: Format,
+) -> anyhow::Result<u8> {
     let lake = wiring::open_lake(settings)?;
     let warehouse = wiring::open_warehouse(settings, &lake).await?;
     let span = tracing::info_span!(target: SPANS, "statement", publication = Empty, rows = Empty);
-    let batches = answer(&warehouse, sql).instrument(span).await?;
+    let batches = answer(&warehouse, sql, audience).instrument(span).await?;
     output::line(&output::batches(format, &batches)?)?;
     Ok(0)
 }
 
-async fn answer(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
-    let session = warehouse.session().await?;
+async fn answer(
+    warehouse: &Warehouse,
+    sql: &str,
+    audience: Option<&str>,
+) -> anyhow::Result<Vec<RecordBatch>> {
+    let session = match audience {
+        Some(audience) => warehouse.session_of(audience)?,
+        None => warehouse.session().await?,
+    };
     let answer = session
         .sql_with_options(sql, warehouse::read_only_options())
         .await?;

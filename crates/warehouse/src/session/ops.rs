@@ -19,14 +19,19 @@ use datafusion::{
 };
 use lake::Lake;
 use serde::Serialize;
-use spec::Obligation;
+use spec::{Obligation, ReleaseKind};
 
 use super::{
     lineage::{self, Traced},
     quarantine,
     tables::{Tables, Versions, outside},
 };
-use crate::{Error, deliveries, models::Catalog, publication};
+use crate::{
+    Error, deliveries,
+    models::Catalog,
+    publication,
+    release::{self, Shelf},
+};
 
 /// How far back `ops` looks: publications and builds.
 const KEPT: usize = 200;
@@ -44,17 +49,22 @@ pub(crate) struct Ops {
     pub(crate) calendar: Arc<[Obligation]>,
     /// Which version of the model that says what has come.
     pub(crate) versions: Arc<dyn Versions>,
+    /// The kinds of release.
+    pub(crate) kinds: Arc<[ReleaseKind]>,
+    /// The releases known.
+    pub(crate) shelf: Arc<Shelf>,
     /// What time it is.
     pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "column_doc",
     "column_lineage",
     "delivery_calendar",
     "publication",
     "quality_check",
     "quarantine",
+    "release",
 ];
 
 #[async_trait]
@@ -69,11 +79,12 @@ impl SchemaProvider for Ops {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let rows = match name {
-            "column_doc" => column_docs(&self.catalog)?,
+            "column_doc" => column_docs(&self.catalog, &self.kinds)?,
             "column_lineage" => return lineage::table(&self.traced).map(Some),
             "delivery_calendar" => return self.delivery_calendar().await.map(Some),
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,
+            "release" => release::batch(&self.shelf.all(&self.lake).await.map_err(outside)?)?,
             "quarantine" => return Ok(Some(quarantine::view(&self.lake).await?)),
             _ => return Ok(None),
         };
@@ -147,13 +158,18 @@ impl PartitionStream for DeliveryCalendar {
     }
 }
 
-fn column_docs(catalog: &Catalog) -> Result<RecordBatch> {
+fn column_docs(catalog: &Catalog, kinds: &[ReleaseKind]) -> Result<RecordBatch> {
     let mut docs = Vec::new();
     for (table, node) in catalog.nodes() {
         docs.push((table.clone(), None, node.doc().to_owned()));
         for (column, doc) in node.columns() {
             docs.push((table.clone(), Some(column.to_owned()), doc.to_owned()));
         }
+    }
+    for (table, doc) in release::docs(catalog, kinds) {
+        docs.push((table.clone(), None, doc.doc));
+        let columns = doc.columns.into_iter();
+        docs.extend(columns.map(|(column, doc)| (table.clone(), Some(column), doc)));
     }
     let part = |at: usize| {
         let parts = docs
@@ -253,11 +269,12 @@ async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
 }
 
 /// A map as JSON text; maps of texts and numbers always have one.
-fn json(value: &impl Serialize) -> Option<String> {
+pub(crate) fn json(value: &impl Serialize) -> Option<String> {
     serde_json::to_string(value).ok()
 }
 
-fn rows(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
+/// Columns of one length as a batch.
+pub(crate) fn rows(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let fields: Vec<Field> = columns
         .iter()
         .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
@@ -269,16 +286,19 @@ fn rows(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
     )?)
 }
 
-fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+/// A column of texts.
+pub(crate) fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
     Arc::new(values.collect::<StringArray>())
 }
 
-fn numbers(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+/// A column of whole numbers.
+pub(crate) fn numbers(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     let values = values.map(|it| it.and_then(|it| i64::try_from(it).ok()));
     Arc::new(values.collect::<Int64Array>())
 }
 
-fn moments(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
+/// A column of moments.
+pub(crate) fn moments(values: impl Iterator<Item = Option<DateTime<Utc>>>) -> ArrayRef {
     let values = values.map(|it| it.map(|it| it.timestamp_micros()));
     Arc::new(
         values

@@ -1,6 +1,7 @@
 //! What a reader sees: the current publication, the same one from the first table of a query to the last, and through a transaction.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,10 @@ use telemetry::{Traceparent, metric};
 use tracing::Span;
 
 use super::tables::{At, Versions, landed, landed_names};
-use crate::publication::{self, Publication};
+use crate::{
+    publication::{self, Publication},
+    release::{self, REVISION},
+};
 
 /// How long a query may take to name its tables. A statement that is planned and never run leaves its
 /// pin behind; after this a later one looks again.
@@ -139,11 +143,14 @@ impl Versions for Pin {
         }
         let seen = self.current.seen();
         let tables = seen.iter().flat_map(|it| it.tables.keys());
-        tables
+        let own = REVISION.split_once('.');
+        let tables: BTreeSet<&str> = tables
             .filter_map(|it| it.split_once('.'))
+            .chain(own)
             .filter(|it| it.0 == schema)
-            .map(|it| it.1.to_owned())
-            .collect()
+            .map(|it| it.1)
+            .collect();
+        tables.into_iter().map(str::to_owned).collect()
     }
 
     async fn at(&self, table: &str) -> crate::Result<Option<At>> {
@@ -152,6 +159,10 @@ impl Versions for Pin {
         }
         let publication = self.publication().await?;
         let version = publication.and_then(|it| it.tables.get(table).copied());
+        if version.is_none() && table == REVISION {
+            // Nothing is released yet.
+            return Ok(Some(At::Empty(release::revision_schema())));
+        }
         if version.is_none() {
             // The query is about to fail; the one that tries again looks anew.
             self.hold.let_go();

@@ -7,6 +7,20 @@ use arrow::{json::ReaderBuilder, util::display::array_value_to_string};
 use lake::{Lake, Txn};
 use warehouse::{BuildReport, Warehouse, WarehouseSettings, read_only_options};
 
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// A copy of the models, over a lake in memory with one offer in it.
 struct Stage {
     folder: tempfile::TempDir,
@@ -18,13 +32,8 @@ impl Stage {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
-        for part in ["models/core", "models/mart", "definitions"] {
-            let to = folder.path().join(part);
-            fs::create_dir_all(&to).unwrap();
-            for entry in fs::read_dir(pipelines.join(part)).unwrap() {
-                let entry = entry.unwrap();
-                fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-            }
+        for part in ["models", "definitions"] {
+            copy(&pipelines.join(part), &folder.path().join(part));
         }
         let stage = Self {
             folder,

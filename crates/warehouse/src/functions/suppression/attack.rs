@@ -420,7 +420,13 @@ impl Search<'_> {
     fn other(&mut self, mut ranges: Vec<Range>, changed: &[usize]) -> Option<Vec<i64>> {
         self.left = self.left.checked_sub(1)?;
         self.settle(&mut ranges, changed)?;
-        let Some((unknown, from, step)) = self.mend(&ranges)? else {
+        let Some(Move {
+            unknown,
+            from,
+            step,
+            ..
+        }) = self.mend(&ranges)?
+        else {
             return Some(ranges.into_iter().map(Range::nearest_to_truth).collect());
         };
         let (near, far) = if step > 0 {
@@ -466,10 +472,10 @@ impl Search<'_> {
         Some(())
     }
 
-    /// With everything as near to the truth as it can be: who should move from where by how much so that an equation
-    /// holds. `Some(None)` where all hold, `None` where one cannot.
-    fn mend(&self, ranges: &[Range]) -> Option<Option<(usize, i64, i64)>> {
-        let mut best: Option<(usize, (usize, i64, i64))> = None;
+    /// With everything as near to the truth as it can be: who should move so that an equation holds. `Some(None)` where
+    /// all hold, `None` where one cannot.
+    fn mend(&self, ranges: &[Range]) -> Option<Option<Move>> {
+        let mut best: Option<(usize, Move)> = None;
         for equation in &self.near.equations {
             let excess: i64 = equation
                 .iter()
@@ -478,33 +484,43 @@ impl Search<'_> {
             if excess == 0 {
                 continue;
             }
-            let mut ways = 0;
-            let mut choice: Option<((bool, usize), (usize, i64, i64))> = None;
-            for (unknown, sign) in equation {
-                let (range, step) = (ranges[*unknown], -excess * sign);
-                let from = range.nearest_to_truth();
-                let room = if step > 0 {
-                    range.high - from
-                } else {
-                    from - range.low
-                };
-                if room <= 0 {
-                    continue;
-                }
-                ways += 1;
-                // Best is one that can take it all and stands in few other equations.
-                let cost = (room < step.abs(), self.near.equations_of[*unknown].len());
-                if choice.is_none_or(|it| cost < it.0) {
-                    choice = Some((cost, (*unknown, from, step)));
-                }
-            }
-            let (_, choice) = choice?;
-            if best.is_none_or(|it| ways < it.0) {
+            let ways = || {
+                equation.iter().filter_map(|(unknown, sign)| {
+                    let (range, step) = (ranges[*unknown], -excess * sign);
+                    let from = range.nearest_to_truth();
+                    let room = if step > 0 {
+                        range.high - from
+                    } else {
+                        from - range.low
+                    };
+                    let way = Move {
+                        unknown: *unknown,
+                        from,
+                        step,
+                        is_short: room < step.abs(),
+                    };
+                    (room > 0).then_some(way)
+                })
+            };
+            // Best is one that can take it all and stands in few other equations.
+            let cost = |it: &Move| (it.is_short, self.near.equations_of[it.unknown].len());
+            let choice = ways().min_by_key(cost)?;
+            let ways = ways().count();
+            if best.as_ref().is_none_or(|it| ways < it.0) {
                 best = Some((ways, choice));
             }
         }
         Some(best.map(|it| it.1))
     }
+}
+
+/// A count that could be another, so that an equation holds.
+struct Move {
+    unknown: usize,
+    from: i64,
+    step: i64,
+    /// Whether it cannot go all the way.
+    is_short: bool,
 }
 
 #[cfg(test)]

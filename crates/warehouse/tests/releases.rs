@@ -334,10 +334,8 @@ async fn a_release_stays_and_what_comes_later_is_a_revision_with_its_cause() {
         )
         .await;
     built(&warehouse).await;
-    let of_b = format!(
-        "select column_name, old, new, why from mart.revision where cell like '%offer_id=B%' order by cell, column_name"
-    );
-    let of_b = ask(&warehouse, &of_b).await;
+    let of_b = "select column_name, old, new, why from mart.revision where cell like '%offer_id=B%' order by cell, column_name";
+    let of_b = ask(&warehouse, of_b).await;
     assert_eq!(of_b.len(), 1, "{of_b:?}");
     assert!(
         of_b[0].starts_with("n|23|22|data: participation corrected ("),

@@ -71,7 +71,7 @@ fn move_one(stage: &Stage, from: &str) {
 
 #[test]
 fn what_was_presented_stays_and_what_changed_is_told() {
-    let stage = Stage::canonical(300);
+    let stage = Stage::canonical(150);
     let kinds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/releases.yaml");
     fs::copy(kinds, stage.path("pipelines/releases.yaml")).unwrap();
     stage.ok(&["run", "--once"]);
@@ -188,10 +188,8 @@ fn what_was_presented_stays_and_what_changed_is_told() {
         "small numbers are in neither"
     );
     assert_eq!(stage.sorted("select * from release.offer_overview"), frozen);
-    // That the models give it again is held by `warehouse/tests/releases.rs`, on a model that hides in one way only.
-    let verified = stage.pejl(&["release", "verify", NAME, "--format", "csv"]);
-    let verified = String::from_utf8(verified.stdout).unwrap();
-    assert!(verified.contains(",same,same,"), "{verified}");
+    let verified = stage.ok(&["release", "verify", NAME, "--format", "csv"]);
+    assert!(verified.contains(",same,same,same"), "{verified}");
 
     let later = "centre_managers=2011-03-20,committee=2011-04-05";
     let correction = [

@@ -71,7 +71,7 @@ fn move_one(stage: &Stage, from: &str) {
 
 #[test]
 fn what_was_presented_stays_and_what_changed_is_told() {
-    let stage = Stage::canonical(150);
+    let stage = Stage::canonical(300);
     let kinds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/releases.yaml");
     fs::copy(kinds, stage.path("pipelines/releases.yaml")).unwrap();
     stage.ok(&["run", "--once"]);

@@ -89,8 +89,8 @@ pub(super) const RECOVERABLE: Windowed = Windowed {
     ],
     doc: "WINDOW. Whether a hidden count can be worked out by somebody who knows every shown count of the partition, that \
           counts are whole and within their bounds, and that every line adds up, whatever several lines tell together. \
-          False is certain: another table was found that looks the same and in which the count differs. True is said where there is \
-          none, and where none was found with bounded effort. Zeros could be shown and are never recoverable. A line whose counts do \
+          True is said where no other table looks the same, for certain. Where none was found with bounded effort this says false, \
+          and suppressed_across has hidden more. Zeros could be shown and are never recoverable. A line whose counts do \
           not add up, because somebody is counted in two parts, only bounds its total. Bounds follow from lines, so least need not \
           repeat them. Source: domain report D4 (verification of secondary suppression).",
     example: "recoverable(hidden, n, 1, null, [row, case when part = 'all' then -col else col end]) over (partition by period, offer_id)",
@@ -130,7 +130,7 @@ fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
     let hidden = truths(given, &order);
     Ok(in_rows(
         &order,
-        &attack::told(&columns.table(&order)?, &hidden),
+        &attack::told(&columns.table(&order)?, &hidden, true),
     ))
 }
 

@@ -27,10 +27,11 @@ const ROUNDS: usize = 64;
 /// whole and within their bounds, and that every line adds up.
 ///
 /// An answer of no is certain: another table was found that looks the same. Yes is said where
-/// there is none, and where none was found with bounded effort. A zero is never told, it could be shown.
+/// there is none, and where none was found with bounded effort, unless only `proven` ones are asked for: then that
+/// is no. A zero is never told, it could be shown.
 /// A line that does not add up, because somebody is counted in two of its parts, only bounds: by how much it
 /// does not is unknown, but not in which direction.
-pub(super) fn told(table: &Table, hidden: &[bool]) -> Vec<bool> {
+pub(super) fn told(table: &Table, hidden: &[bool], proven: bool) -> Vec<bool> {
     let mut told = vec![false; table.cells.len()];
     for mut group in groups(table, hidden) {
         group.narrow();
@@ -41,7 +42,11 @@ pub(super) fn told(table: &Table, hidden: &[bool]) -> Vec<bool> {
             if let Some(cell) = unknown.cell
                 && table.cells[cell].count > 0
             {
-                told[cell] = !unknown.is_safe;
+                told[cell] = if proven {
+                    unknown.is_told
+                } else {
+                    !unknown.is_safe
+                };
             }
         }
     }
@@ -275,6 +280,7 @@ impl Group {
                 continue;
             }
             let (members, near) = self.near(at);
+            let mut is_searched_through = members.len() == self.unknowns.len();
             for is_more in [true, false] {
                 let mut ranges: Vec<Range> =
                     members.iter().map(|it| self.unknowns[*it].range).collect();
@@ -297,7 +303,9 @@ impl Group {
                     }
                     break;
                 }
+                is_searched_through &= search.left > 0;
             }
+            self.unknowns[at].is_told |= is_searched_through && !self.unknowns[at].is_safe;
         }
     }
 

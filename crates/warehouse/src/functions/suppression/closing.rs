@@ -42,7 +42,7 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
                 hidden[at] = true;
             }
         }
-        let told = attack::told(table, hidden);
+        let told = attack::told(table, hidden, false);
         if !told.contains(&true) {
             return;
         }
@@ -50,7 +50,7 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
         let hopeless = hopeless.get_or_insert_with(|| {
             let everything: Vec<bool> =
                 (0..told.len()).map(|at| hidden[at] || !fixed[at]).collect();
-            attack::told(table, &everything)
+            attack::told(table, &everything, false)
         });
         let is_open = |at: &usize| told[*at] && !hopeless[*at];
         let mut told: Vec<usize> = (0..told.len()).filter(is_open).collect();

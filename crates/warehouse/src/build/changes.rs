@@ -22,15 +22,10 @@ use lake::{Changes, History, Part};
 use super::{
     digest::telling,
     parts::{MUNICIPALITY, is_split, parts_in, within},
-    reach::reach,
+    reach::{leading, reach},
     step::Step,
 };
-use crate::{
-    Error, Result,
-    models::{Node, Origin},
-    publication::Publication,
-    session::landed,
-};
+use crate::{Error, Result, models::Node, publication::Publication, session::landed};
 
 /// With more changed values of a column than this the model is computed whole.
 const VALUES: usize = 2000;
@@ -86,17 +81,23 @@ pub(super) enum Change {
 }
 
 impl Step<'_> {
+    /// The publication, and the version in it of a table that the model as it is now was published with; otherwise the reason why
+    /// nothing can be built on it.
+    pub(super) fn base(&self, node: &Node, table: &str) -> Result<(&Publication, i64), Reason> {
+        let previous = self.previous.as_ref().ok_or(Reason::New)?;
+        let version = previous.tables.get(table).ok_or(Reason::New)?;
+        if previous.models.get(table) != Some(&node.fingerprint()) {
+            return Err(Reason::Text);
+        }
+        Ok((previous, *version))
+    }
+
     /// How much of a written model that is published has to be computed again, after a change in what it reads.
     pub(super) async fn extent(&self, node: &Node, table: &str) -> Result<Extent> {
-        let Some(previous) = &self.previous else {
-            return Ok(Extent::Whole(Reason::New));
+        let (previous, published) = match self.base(node, table) {
+            Ok(base) => base,
+            Err(reason) => return Ok(Extent::Whole(reason)),
         };
-        let Some(published) = previous.tables.get(table) else {
-            return Ok(Extent::Whole(Reason::New));
-        };
-        if previous.models.get(table) != Some(&node.fingerprint()) {
-            return Ok(Extent::Whole(Reason::Text));
-        }
         if !is_split(node.partition_by()) {
             return Ok(Extent::Whole(Reason::NotSplit));
         }
@@ -118,7 +119,7 @@ impl Step<'_> {
                 continue;
             }
             match self
-                .reached(previous, node, read, &changed, *published)
+                .reached(previous, node, read, &changed, published)
                 .await?
             {
                 Some(reached) => parts.extend(reached),
@@ -214,9 +215,6 @@ impl Step<'_> {
         published: i64,
     ) -> Result<Option<BTreeSet<Part>>> {
         let table = node.table();
-        let Origin::Written(model) = &node.origin else {
-            return Ok(None);
-        };
         if changed.len() > PARTS {
             return Ok(None);
         }
@@ -227,38 +225,29 @@ impl Step<'_> {
         ) else {
             return Ok(None);
         };
-        for column in &model.columns {
-            let column = column.name.as_str();
-            if !column.ends_with("_id") {
-                continue;
-            }
-            let rows = node.rows(&self.ctx).await?;
-            let reach = reach(&self.ctx, rows.clone(), column).map_err(failed)?;
-            let Some(of_read) = reach.as_ref().and_then(|it| it.get(read)) else {
-                continue;
+        let rows = node.rows(&self.ctx).await?;
+        let leading = leading(&self.ctx, node, &rows, read).map_err(failed)?;
+        let Some((column, of_read)) = leading else {
+            return Ok(None);
+        };
+        let before = self.part_rows(read, was, changed).await?;
+        let after = self.part_rows(read, now.version, changed).await?;
+        let values = changed_values(before, after, &of_read).await;
+        let Some(values) = values.map_err(failed)? else {
+            return Ok(None);
+        };
+        let has_one = ident(column).in_list(values, false);
+        let own = self.published_rows(&table, published).await?;
+        let mut parts = BTreeSet::new();
+        for rows in [own, rows] {
+            let codes = async {
+                let rows = rows.filter(has_one.clone())?;
+                let codes = rows.select(vec![ident(MUNICIPALITY)])?.distinct()?;
+                parts_in(&codes.collect().await?, MUNICIPALITY, true)
             };
-            let before = self.part_rows(read, was, changed).await?;
-            let after = self.part_rows(read, now.version, changed).await?;
-            let values = changed_values(before, after, of_read)
-                .await
-                .map_err(failed)?;
-            let Some(values) = values else {
-                return Ok(None);
-            };
-            let has_one = ident(column).in_list(values, false);
-            let own = self.published_rows(&table, published).await?;
-            let mut parts = BTreeSet::new();
-            for rows in [own, rows] {
-                let codes = async {
-                    let rows = rows.filter(has_one.clone())?;
-                    let codes = rows.select(vec![ident(MUNICIPALITY)])?.distinct()?;
-                    parts_in(&codes.collect().await?, MUNICIPALITY, true)
-                };
-                parts.extend(codes.await.map_err(failed)?);
-            }
-            return Ok(Some(parts));
+            parts.extend(codes.await.map_err(failed)?);
         }
-        Ok(None)
+        Ok(Some(parts))
     }
 
     /// The rows of some parts of a table at a version; all of them where it is not split.

@@ -12,7 +12,7 @@ use lake::Part;
 use super::{
     changes::{Change, Reason},
     parts::{MUNICIPALITY, is_split},
-    reach::reach,
+    reach::{leading, reach},
     step::Step,
 };
 use crate::{
@@ -86,16 +86,10 @@ impl Step<'_> {
         table: &str,
         planned: &BTreeMap<String, Work>,
     ) -> Result<(Work, BTreeSet<String>)> {
-        let whole = |reason| Ok((Work::Whole(reason), BTreeSet::new()));
-        let Some(previous) = &self.previous else {
-            return whole(Reason::New);
+        let previous = match self.base(node, table) {
+            Ok((previous, _)) => previous,
+            Err(reason) => return Ok((Work::Whole(reason), BTreeSet::new())),
         };
-        if !previous.tables.contains_key(table) {
-            return whole(Reason::New);
-        }
-        if previous.models.get(table) != Some(&node.fingerprint()) {
-            return whole(Reason::Text);
-        }
         let mut changes = BTreeMap::new();
         for read in &node.reads {
             let change = match planned.get(read) {
@@ -174,19 +168,9 @@ impl Step<'_> {
                 Work::Parts(changed) if stays_within => parts.extend(changed.iter().cloned()),
                 Work::Through(column) if stays_within => through = Some(column.clone()),
                 Work::Parts(_) | Work::Through(_) => {
-                    let mut leading = None;
-                    for (column, _) in node.columns() {
-                        if !column.ends_with("_id") {
-                            continue;
-                        }
-                        let reached = reach(&self.ctx, rows.clone(), column).map_err(planning)?;
-                        if reached.is_some_and(|it| it.contains_key(read)) {
-                            leading = Some(column.to_owned());
-                            break;
-                        }
-                    }
+                    let leading = leading(&self.ctx, node, &rows, read).map_err(planning)?;
                     match leading {
-                        Some(column) => through = Some(column),
+                        Some((column, _)) => through = Some(column),
                         None => return Ok(Work::Whole(Reason::Read(read.clone()))),
                     }
                 }

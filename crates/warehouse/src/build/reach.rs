@@ -12,6 +12,8 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
+use crate::models::Node;
+
 /// Values that stand for any: no model names them.
 const ANY_NUMBER: i32 = -1_618_033_988;
 const ANY_TEXT: &str = "any value at all (1.618033988)";
@@ -68,6 +70,26 @@ pub(super) fn reach(
             .filter_map(|(table, column)| Some((table, column?)))
             .collect(),
     ))
+}
+
+/// The first shared id that leads from changed rows of `read` to rows of a model: the model's column, and the one of the table
+/// read. `None` where none is known to.
+pub(super) fn leading(
+    ctx: &SessionContext,
+    node: &Node,
+    rows: &DataFrame,
+    read: &str,
+) -> Result<Option<(String, String)>> {
+    for (column, _) in node.columns() {
+        if !column.ends_with("_id") {
+            continue;
+        }
+        let reached = reach(ctx, rows.clone(), column)?;
+        if let Some(of_read) = reached.and_then(|mut it| it.remove(read)) {
+            return Ok(Some((column.to_owned(), of_read)));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a condition holds queries of its own, which are looked at like any others.

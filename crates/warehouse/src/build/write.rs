@@ -141,15 +141,10 @@ impl Step<'_> {
     /// where it makes no difference.
     async fn news(&self, node: &Node, table: &str) -> Result<Option<Result<News, Reason>>> {
         let whole = |reason| Ok(Some(Err(reason)));
-        let Some(previous) = &self.previous else {
-            return whole(Reason::New);
+        let (previous, published) = match self.base(node, table) {
+            Ok(base) => base,
+            Err(reason) => return whole(reason),
         };
-        let Some(published) = previous.tables.get(table) else {
-            return whole(Reason::New);
-        };
-        if previous.models.get(table) != Some(&node.fingerprint()) {
-            return whole(Reason::Text);
-        }
         let Some(raw) = node.reads.iter().next() else {
             return whole(Reason::New);
         };
@@ -170,7 +165,7 @@ impl Step<'_> {
         if bytes > FEW.max(all / SHARE) {
             return whole(Reason::Most);
         }
-        let built = self.built_table(table, *published).await?;
+        let built = self.built_table(table, published).await?;
         Ok(node.news(&self.ctx, built, landed).await?.map(Ok))
     }
 

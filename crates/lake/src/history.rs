@@ -158,7 +158,7 @@ impl Lake {
     }
 
     /// Deletion vectors and column mapping would make a file's rows others than the table's.
-    async fn check_plain(&self, table: &str) -> Result<()> {
+    pub(crate) async fn check_plain(&self, table: &str) -> Result<()> {
         match self.latest(table).await? {
             Some(state) => state.check_writable(table),
             None => Ok(()),

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod history;
 mod options;
+mod plain;
 mod provider;
 mod replace;
 mod scan;

@@ -10,7 +10,11 @@ use datafusion::{
     error::DataFusionError,
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown},
-    physical_plan::ExecutionPlan,
+    physical_expr::{PhysicalExpr, expressions::Column},
+    physical_plan::{
+        ExecutionPlan,
+        projection::{ProjectionExec, ProjectionExpr},
+    },
 };
 use deltalake::{
     delta_datafusion::{DeltaScanConfig, DeltaScanNext, engine::AsObjectStoreUrl},
@@ -53,12 +57,16 @@ impl Lake {
             Err(_) if self.version(table).await?.is_none() => return Ok(None),
             Err(err) => return Err(gone(&err)),
         };
+        let split_by = snapshot.metadata().partition_columns().to_vec();
         let mut config = DeltaScanConfig::new().with_wrap_partition_values(false);
         // The columns read have the types that were written, not views of them.
         config.schema_force_view_types = false;
         let scan = DeltaScanNext::new(snapshot, config).map_err(|err| gone(&err))?;
+        let schema = scan.schema();
+        let mut names = schema.fields().iter().map(|it| it.name());
         let opened: Arc<dyn TableProvider> = Arc::new(LakeTable {
             lake: self.clone(),
+            in_files: names.position(|it| !split_by.contains(it)),
             scan,
         });
         let mut open = slot.providers.lock().await;
@@ -90,7 +98,12 @@ pub(crate) fn make_known(lake: &Lake, session: &dyn Session) -> ObjectStoreUrl {
 struct LakeTable {
     lake: Lake,
     scan: DeltaScanNext,
+    /// A column that is in the files, if there is one.
+    in_files: Option<usize>,
 }
+
+/// Delta's scan where no column has to be read from a file. It says that it heeds a limit, and gives all rows (delta-rs 1.1).
+const FROM_THE_LOG: &str = "DeltaScanMetaExec";
 
 #[async_trait]
 impl TableProvider for LakeTable {
@@ -110,7 +123,22 @@ impl TableProvider for LakeTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         make_known(&self.lake, session);
-        self.scan.scan(session, projection, filters, limit).await
+        let plan = self.scan.scan(session, projection, filters, limit).await?;
+        let (Some(wanted), Some(in_files)) = (projection, self.in_files) else {
+            return Ok(plan);
+        };
+        if plan.name() != FROM_THE_LOG {
+            return Ok(plan);
+        }
+        let read: Vec<usize> = wanted.iter().copied().chain([in_files]).collect();
+        let plan = self.scan.scan(session, Some(&read), filters, limit).await?;
+        let columns = (0..wanted.len()).map(|at| {
+            let name = plan.schema().field(at).name().clone();
+            let expr = Arc::new(Column::new(&name, at)) as Arc<dyn PhysicalExpr>;
+            ProjectionExpr::new(expr, name)
+        });
+        let columns: Vec<ProjectionExpr> = columns.collect();
+        Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
     }
 
     fn supports_filters_pushdown(

@@ -13,7 +13,7 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };
 use datafusion::{
-    error::DataFusionError, execution::SendableRecordBatchStream,
+    catalog::TableProvider, error::DataFusionError, execution::SendableRecordBatchStream,
     physical_plan::stream::RecordBatchStreamAdapter, prelude::SessionContext,
 };
 use lake::Lake;
@@ -54,13 +54,17 @@ async fn replace(lake: &Lake, rows: &[(i32, &str, u64)], partition_by: &[&str]) 
         .unwrap()
 }
 
+/// The answer of Delta's own scan, which that of the plain files has to be, too.
 async fn query(lake: &Lake, version: Option<i64>, sql: &str) -> String {
+    let delta = lake.provider(TABLE, version).await.unwrap();
+    let plain = lake.plain_provider(TABLE, version).await.unwrap();
+    let answer = answer(delta.expect("a table"), sql).await;
+    assert_eq!(self::answer(plain.expect("a table"), sql).await, answer);
+    answer
+}
+
+async fn answer(table: Arc<dyn TableProvider>, sql: &str) -> String {
     let context = SessionContext::new();
-    let table = lake
-        .provider(TABLE, version)
-        .await
-        .unwrap()
-        .expect("a table");
     context.register_table("t", table).unwrap();
     let found = context.sql(sql).await.unwrap().collect().await.unwrap();
     arrow::util::pretty::pretty_format_batches(&found)
@@ -118,6 +122,27 @@ async fn each_version_holds_exactly_what_it_was_given() {
         "{shown}"
     );
     assert!(lake.provider(TABLE, Some(9)).await.is_err());
+}
+
+/// Also where no column is asked for, so that nothing has to be read to count the rows.
+#[tokio::test]
+async fn a_limit_is_heeded() {
+    let lake = Lake::open("memory:///", HashMap::new()).unwrap();
+    replace(&lake, &[(1, "a", 1), (1, "b", 2), (2, "c", 3)], &["place"]).await;
+    for (sql, rows) in [
+        ("select 1 from t limit 1", 1),
+        ("select 1 from t where place = 1 limit 1", 1),
+        ("select 1 from t where place < 9 limit 2", 2),
+        ("select 1 from (select * from t limit 2)", 2),
+        ("select 1 from t limit 1 offset 2", 1),
+        ("select 1 from t limit 9", 3),
+        ("select place from t limit 1", 1),
+    ] {
+        let counted = query(&lake, None, &format!("select count(*) as n from ({sql})")).await;
+        assert!(counted.contains(&format!("| {rows} |")), "{sql}: {counted}");
+        let shown = query(&lake, None, sql).await;
+        assert_eq!(shown.lines().count(), rows + 4, "{sql}: {shown}");
+    }
 }
 
 #[tokio::test]

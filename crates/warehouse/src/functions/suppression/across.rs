@@ -130,7 +130,7 @@ fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
     let hidden = truths(given, &order);
     Ok(in_rows(
         &order,
-        &attack::told(&columns.table(&order)?, &hidden, true),
+        &attack::proven(&columns.table(&order)?, &hidden),
     ))
 }
 

@@ -13,44 +13,87 @@ const NONE: i64 = 1 << 40;
 /// A prime to eliminate by, so that no fraction and no overflow occurs.
 const PRIME: i64 = (1 << 31) - 1;
 
-/// How many guesses are made for one hidden count in one direction.
-const GUESSES: u32 = 500;
-
 /// How many hidden counts are changed together at most. More are never needed in practice, and so the effort stays in
 /// proportion to the size of a table.
 const NEAR: usize = 120;
+
+/// How many are changed together at first and then, where that finds no other table, and how many guesses are made then for one
+/// hidden count in one direction. Most have one close by.
+const EFFORTS: [(usize, u32); 3] = [(12, 40), (40, 150), (NEAR, 500)];
 
 /// How often bounds are narrowed by all equations of a group before guessing begins.
 const ROUNDS: usize = 64;
 
 /// Which hidden counts can have no other value than they have, given all shown ones, that counts are
-/// whole and within their bounds, and that every line adds up.
+/// whole and within their bounds, and that every line adds up. Only what is proven is said: where no other table was found with
+/// bounded effort the answer is no.
 ///
-/// An answer of no is certain: another table was found that looks the same. Yes is said where
-/// there is none, and where none was found with bounded effort, unless only `proven` ones are asked for: then that
-/// is no. A zero is never told, it could be shown.
+/// A zero is never told, it could be shown.
 /// A line that does not add up, because somebody is counted in two of its parts, only bounds: by how much it
 /// does not is unknown, but not in which direction.
-pub(super) fn told(table: &Table, hidden: &[bool], proven: bool) -> Vec<bool> {
+pub(super) fn proven(table: &Table, hidden: &[bool]) -> Vec<bool> {
     let mut told = vec![false; table.cells.len()];
     for mut group in groups(table, hidden) {
         group.narrow();
-        group.eliminate();
-        group.double();
-        group.guess();
+        // More cannot be searched through.
+        if group.unknowns.len() <= NEAR {
+            group.search();
+        }
         for unknown in &group.unknowns {
-            if let Some(cell) = unknown.cell
-                && table.cells[cell].count > 0
-            {
-                told[cell] = if proven {
-                    unknown.is_told
-                } else {
-                    !unknown.is_safe
-                };
+            if let Some(cell) = unknown.cell {
+                told[cell] = unknown.is_told && table.cells[cell].count > 0;
             }
         }
     }
     told
+}
+
+/// What is known of the hidden counts of a table, while more and more of them are hidden.
+pub(super) struct Known {
+    /// Another table is known in which it is different. It looks the same, too, when more is hidden.
+    is_safe: Vec<bool>,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub(super) fn of(table: &Table) -> Self {
+        Self {
+            is_safe: vec![false; table.cells.len()],
+        }
+    }
+
+    /// The hidden counts for which no other table was found, in doubt one too many; the others are safe, and that is certain. Those
+    /// that are not `asked` for are left out.
+    pub(super) fn told(
+        &mut self,
+        table: &Table,
+        hidden: &[bool],
+        asked: impl Fn(usize) -> bool,
+    ) -> Vec<usize> {
+        let mut told = Vec::new();
+        for mut group in groups(table, hidden) {
+            let mut is_open = false;
+            for unknown in &mut group.unknowns {
+                let Some(cell) = unknown.cell else { continue };
+                unknown.is_safe = self.is_safe[cell];
+                unknown.is_asked = asked(cell) && table.cells[cell].count > 0;
+                is_open |= unknown.is_asked && !unknown.is_safe;
+            }
+            if !is_open {
+                continue;
+            }
+            group.narrow();
+            group.search();
+            for unknown in &group.unknowns {
+                let Some(cell) = unknown.cell else { continue };
+                self.is_safe[cell] |= unknown.is_safe;
+                if unknown.is_asked && !unknown.is_safe {
+                    told.push(cell);
+                }
+            }
+        }
+        told
+    }
 }
 
 /// A hidden count.
@@ -60,10 +103,19 @@ struct Unknown {
     truth: i64,
     range: Range,
     equations: Vec<usize>,
+    /// Whether anybody wants to know.
+    is_asked: bool,
     /// Whether another table is known in which it is different.
     is_safe: bool,
     /// Whether there is none.
     is_told: bool,
+}
+
+impl Unknown {
+    /// Whether it is asked for, and neither told nor safe.
+    fn is_open(&self) -> bool {
+        self.is_asked && !self.is_told && !self.is_safe
+    }
 }
 
 /// How far a hidden count can be from the truth, both ends included.
@@ -124,6 +176,7 @@ fn groups(table: &Table, hidden: &[bool]) -> Vec<Group> {
                 high: cell.most.map_or(NONE, |it| it.max(cell.count) - cell.count),
             },
             equations: Vec::new(),
+            is_asked: cell.count > 0,
             is_safe: false,
             is_told: false,
         });
@@ -171,6 +224,7 @@ fn groups(table: &Table, hidden: &[bool]) -> Vec<Group> {
                     high: NONE,
                 },
                 equations: Vec::new(),
+                is_asked: false,
                 is_safe: false,
                 is_told: false,
             });
@@ -272,57 +326,79 @@ impl Group {
         }
     }
 
-    /// Looks for another table for each that is neither told nor safe.
-    fn guess(&mut self) {
-        for at in 0..self.unknowns.len() {
-            let is_open = |it: &Unknown| !it.is_safe && !it.is_told && it.cell.is_some();
-            if !is_open(&self.unknowns[at]) {
-                continue;
-            }
-            let (members, near) = self.near(at);
-            let mut is_searched_through = members.len() == self.unknowns.len();
-            for is_more in [true, false] {
-                let mut ranges: Vec<Range> =
-                    members.iter().map(|it| self.unknowns[*it].range).collect();
-                let range = &mut ranges[0];
-                if is_more {
-                    range.low = 1;
-                } else {
-                    range.high = -1;
-                }
-                if range.low > range.high {
-                    continue;
-                }
-                let mut search = Search {
-                    near: &near,
-                    left: GUESSES,
-                };
-                if let Some(other) = search.other(ranges, &near.equations_of[0]) {
-                    for (member, difference) in members.into_iter().zip(other) {
-                        self.unknowns[member].is_safe |= difference != 0;
-                    }
-                    break;
-                }
-                is_searched_through &= search.left > 0;
-            }
-            self.unknowns[at].is_told |= is_searched_through && !self.unknowns[at].is_safe;
+    /// Looks for another table for each that is asked for, the cheapest ways first.
+    fn search(&mut self) {
+        self.double();
+        let (quick, thorough) = EFFORTS.split_at(1);
+        self.guess(quick);
+        if self.is_open() {
+            self.eliminate();
+            self.guess(thorough);
         }
     }
 
+    fn is_open(&self) -> bool {
+        self.unknowns.iter().any(Unknown::is_open)
+    }
+
+    /// Guesses with growing effort.
+    fn guess(&mut self, efforts: &[(usize, u32)]) {
+        for at in 0..self.unknowns.len() {
+            for (count, guesses) in efforts {
+                if !self.unknowns[at].is_open() {
+                    break;
+                }
+                self.guess_near(at, *count, *guesses);
+            }
+        }
+    }
+
+    /// Looks for a table in which `at` is another, and so at most are `count`.
+    fn guess_near(&mut self, at: usize, count: usize, guesses: u32) {
+        let (members, near) = self.near(at, count);
+        let mut is_searched_through = members.len() == self.unknowns.len();
+        for is_more in [true, false] {
+            let mut ranges: Vec<Range> =
+                members.iter().map(|it| self.unknowns[*it].range).collect();
+            let range = &mut ranges[0];
+            if is_more {
+                range.low = range.low.max(1);
+            } else {
+                range.high = range.high.min(-1);
+            }
+            if range.low > range.high {
+                continue;
+            }
+            let mut search = Search {
+                near: &near,
+                left: guesses,
+            };
+            if let Some(other) = search.other(ranges, &near.equations_of[0]) {
+                for (member, difference) in members.into_iter().zip(other) {
+                    self.unknowns[member].is_safe |= difference != 0;
+                }
+                return;
+            }
+            is_searched_through &= search.left > 0;
+        }
+        self.unknowns[at].is_told |= is_searched_through;
+    }
+
     /// The unknowns that the fewest equations lie between and `at`, which comes first; all others stay as they are.
-    fn near(&self, at: usize) -> (Vec<usize>, Near) {
+    fn near(&self, at: usize, count: usize) -> (Vec<usize>, Near) {
         let mut members = vec![at];
         let mut place: HashMap<usize, usize> = HashMap::from([(at, 0)]);
         let mut seen: BTreeSet<usize> = BTreeSet::new();
         let mut next = 0;
         while let Some(member) = members.get(next).copied() {
             next += 1;
+            // Those within still take part in all their equations.
             for equation in &self.unknowns[member].equations {
                 if !seen.insert(*equation) {
                     continue;
                 }
                 for (unknown, _) in &self.equations[*equation] {
-                    if members.len() < NEAR && !place.contains_key(unknown) {
+                    if members.len() < count && !place.contains_key(unknown) {
                         place.insert(*unknown, members.len());
                         members.push(*unknown);
                     }

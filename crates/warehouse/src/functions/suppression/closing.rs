@@ -1,7 +1,7 @@
 //! Hiding more until nobody can work out what is hidden.
 
 use super::{
-    attack,
+    attack::Known,
     table::{Line, Member, Table},
 };
 
@@ -27,7 +27,13 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
         }
         lines.push(line);
     }
-    let mut hopeless: Option<Vec<bool>> = None;
+    let everything: Vec<bool> = (0..hidden.len())
+        .map(|at| hidden[at] || !fixed[at])
+        .collect();
+    let (mut known, mut known_at_most) = (Known::of(table), Known::of(table));
+    // What totals elsewhere tell however much is hidden here is no reason to hide it all.
+    let mut hopeless = vec![false; hidden.len()];
+    let mut is_looked_at = vec![false; hidden.len()];
     loop {
         loop {
             let chosen: Vec<usize> = lines
@@ -42,18 +48,18 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
                 hidden[at] = true;
             }
         }
-        let told = attack::told(table, hidden, false);
-        if !told.contains(&true) {
+        let mut told = known.told(table, hidden, |at| !hopeless[at]);
+        let mut is_new = vec![false; hidden.len()];
+        for at in &told {
+            is_new[*at] = !std::mem::replace(&mut is_looked_at[*at], true);
+        }
+        for at in known_at_most.told(table, &everything, |at| is_new[at]) {
+            hopeless[at] = true;
+        }
+        told.retain(|at| !hopeless[*at]);
+        if told.is_empty() {
             return;
         }
-        // What totals elsewhere tell however much is hidden here is no reason to hide it all.
-        let hopeless = hopeless.get_or_insert_with(|| {
-            let everything: Vec<bool> =
-                (0..told.len()).map(|at| hidden[at] || !fixed[at]).collect();
-            attack::told(table, &everything, false)
-        });
-        let is_open = |at: &usize| told[*at] && !hopeless[*at];
-        let mut told: Vec<usize> = (0..told.len()).filter(is_open).collect();
         told.sort_unstable_by_key(|at| (table.cells[*at].position, *at));
         // One may be enough for several in the same line, which therefore wait for what comes of it.
         let mut is_touched = vec![false; lines.len()];

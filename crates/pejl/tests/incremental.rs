@@ -1,4 +1,4 @@
-//! Whatever is delivered, corrected and deleted: what a build has worked in is what a build from nothing makes of it.
+//! Whatever is delivered, corrected and deleted, and however models and definitions are edited: what a build has worked in is what a build from nothing makes of it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,21 +8,22 @@
 
 #[path = "incremental/deliveries.rs"]
 mod deliveries;
+#[path = "incremental/edits.rs"]
+mod edits;
 #[path = "incremental/tables.rs"]
 mod tables;
-
-use std::path::Path;
 
 use lake::Lake;
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use warehouse::{BuildReport, Extent, Planned, Reason, Warehouse, WarehouseSettings, Work};
 
 use deliveries::{Deliveries, Step};
+use edits::Pipelines;
 
-/// Opens a warehouse with the real models over a lake.
-async fn open(lake: &Lake) -> Warehouse {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/models");
-    Warehouse::open(lake.clone(), &models, WarehouseSettings::default())
+/// Opens a warehouse over a lake.
+async fn open(lake: &Lake, pipelines: &Pipelines) -> Warehouse {
+    let settings = WarehouseSettings::default();
+    Warehouse::open(lake.clone(), &pipelines.models(), settings)
         .await
         .unwrap()
 }
@@ -56,14 +57,22 @@ fn assert_as_planned(planned: &[Planned], report: &BuildReport) {
     }
 }
 
-async fn incremental_is_full(steps: &[Vec<Step>]) {
+/// What happens between two builds: deliveries, and perhaps an edit of the pipelines.
+type Round = (Vec<Step>, Option<prop::sample::Index>);
+
+async fn incremental_is_full(rounds: &[Round]) {
     let mut world = Deliveries::new().await;
-    let warehouse = open(&world.lake).await;
+    let mut pipelines = Pipelines::copied();
+    let mut warehouse = open(&world.lake, &pipelines).await;
     build(&warehouse).await;
     let mut parts = 0;
-    for step in steps {
-        for change in step {
+    for (steps, edit) in rounds {
+        for change in steps {
             world.deliver(change).await;
+        }
+        if let Some(edit) = edit {
+            pipelines.edit(edit);
+            warehouse = open(&world.lake, &pipelines).await;
         }
         let planned = warehouse.plan().await.unwrap();
         let report = build(&warehouse).await;
@@ -71,7 +80,7 @@ async fn incremental_is_full(steps: &[Vec<Step>]) {
         parts += in_parts(&report);
     }
     assert!(parts > 0, "nothing was worked in");
-    let full = open(&world.landed_anew().await).await;
+    let full = open(&world.landed_anew().await, &pipelines).await;
     build(&full).await;
     tables::assert_same(&warehouse, &full).await;
 }
@@ -81,9 +90,41 @@ proptest! {
 
     #[test]
     fn after_any_deliveries_incremental_is_full(
-        steps in vec(vec(deliveries::step(), 2..7), 2..5)
+        rounds in vec((vec(deliveries::step(), 2..7), prop::option::weighted(0.4, any::<prop::sample::Index>())), 2..5)
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(incremental_is_full(&steps));
+        runtime.block_on(incremental_is_full(&rounds));
     }
+}
+
+/// Each edit by itself: what it can reach is computed again, what it cannot is left alone.
+#[test]
+fn an_edited_model_or_definition_is_worked_in() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let world = Deliveries::new().await;
+        let mut pipelines = Pipelines::copied();
+        build(&open(&world.lake, &pipelines).await).await;
+        for edit in &edits::EDITS {
+            pipelines.toggle(edit);
+            let warehouse = open(&world.lake, &pipelines).await;
+            let report = build(&warehouse).await;
+            let built: Vec<&str> = report.built.iter().map(|it| it.model.as_str()).collect();
+            assert_eq!(
+                built.contains(&edit.reaches),
+                edit.moves,
+                "{edit:?}: {built:?}"
+            );
+            assert!(built.contains(&edit.first), "{edit:?}: {built:?}");
+            assert!(!built.contains(&"core.provider"), "{edit:?}: {built:?}");
+        }
+        let full = open(&world.landed_anew().await, &pipelines).await;
+        build(&full).await;
+        let warehouse = open(&world.lake, &pipelines).await;
+        tables::assert_same(&warehouse, &full).await;
+    });
 }

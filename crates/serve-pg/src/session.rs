@@ -165,6 +165,7 @@ fn own_context(
         inner,
         Arc::clone(&connection.server.library),
         connection.server.roles.clone(),
+        state.config().get_extension::<warehouse::Docs>(),
     ));
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(name.clone(), Arc::clone(&served) as _);

@@ -8,6 +8,7 @@
 //! -- references: offer_id -> core.offer.offer_id
 //! -- check: effect_is_a_share: effect_1m between 0 and 1
 //! -- warn: somebody_finished: finished > 0
+//! -- set_aside: offer_is_known: offer_name is not null
 //! select
 //!     municipality_code, -- The municipality that bought it.
 //!     ...
@@ -83,6 +84,8 @@ pub struct Check {
 /// What a failed check does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// The rows that fail are left out of the table and counted; the build goes on.
+    SetAside,
     /// It is told; the build goes on.
     Warning,
     /// Nothing of the build is published.
@@ -90,9 +93,10 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// `warning` or `error`.
+    /// `set_aside`, `warning` or `error`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::SetAside => "set_aside",
             Self::Warning => "warning",
             Self::Error => "error",
         }
@@ -143,7 +147,7 @@ impl Model {
     }
 }
 
-const KEYS: &str = "doc, grain, partition_by, definition, references, check, warn";
+const KEYS: &str = "doc, grain, partition_by, definition, references, check, warn, set_aside";
 
 /// Reads a model file. `file` is how mistakes name it.
 pub fn parse_model(schema: &str, name: &str, file: &str, text: &str) -> Result<Model, Mistake> {
@@ -344,10 +348,10 @@ fn check(entry: &Entry) -> Result<Check, String> {
     }
     Ok(Check {
         name: name.to_owned(),
-        severity: if entry.key == "warn" {
-            Severity::Warning
-        } else {
-            Severity::Error
+        severity: match entry.key.as_str() {
+            "set_aside" => Severity::SetAside,
+            "warn" => Severity::Warning,
+            _ => Severity::Error,
         },
         predicate: predicate.to_owned(),
         line: entry.line,

@@ -1,5 +1,6 @@
 //! A build: candidates of what changed, checks on the candidates, and one publication of all tables together.
 
+mod aside;
 mod candidates;
 mod changes;
 mod digest;
@@ -61,6 +62,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) kinds: &'a [ReleaseKind],
     /// The releases known.
     pub(crate) shelf: &'a Shelf,
+    /// Whether queries run in other processes.
+    pub(crate) is_sent: bool,
     /// Makes the session that models are planned in.
     pub(crate) session: &'a (dyn Fn(Arc<Candidates>) -> Result<SessionContext> + Send + Sync),
     /// Told what happens.
@@ -275,6 +278,7 @@ impl Builder<'_> {
             reads: BTreeMap::new(),
             checks_passed: BTreeMap::new(),
             failing: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
             questions: self
                 .catalog
                 .questions()
@@ -299,6 +303,13 @@ impl Builder<'_> {
                     .unwrap_or_default(),
             };
             next.reads.insert(table.clone(), reads);
+            let left_out = match outcome {
+                Outcome::Made { candidate, .. } => Some(candidate.set_aside.clone()),
+                _ => old.and_then(|it| it.set_aside.get(table).cloned()),
+            };
+            if let Some(left_out) = left_out.filter(|it| !it.is_empty()) {
+                next.set_aside.insert(table.clone(), left_out);
+            }
             let passed = match checks.get(table) {
                 Some(results) => results.iter().filter(|it| it.passed()).count(),
                 None => old

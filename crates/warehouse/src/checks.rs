@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use spec::{Mistake, Question, Reference, Severity};
 
 use crate::{
-    Error, Result,
+    Error, Result, SetAside,
     build::{MUNICIPALITY, is_split, within},
     models::{Node, Origin},
 };
@@ -35,6 +35,9 @@ pub struct CheckResult {
     pub check: String,
     /// Whether a failure stops publishing.
     pub is_error: bool,
+    /// Whether the rows that fail are left out of the table.
+    #[serde(default)]
+    pub is_set_aside: bool,
     /// How many rows fail; for `grain`, how many have a key that is there already.
     pub failed_rows: i64,
     /// Keys of some failing rows, `offer_id=17, period=2010H1`; personal ones are not shown.
@@ -45,6 +48,15 @@ impl CheckResult {
     /// Whether no row fails.
     pub fn passed(&self) -> bool {
         self.failed_rows == 0
+    }
+
+    /// What a failure does.
+    pub fn severity(&self) -> Severity {
+        match (self.is_error, self.is_set_aside) {
+            (true, _) => Severity::Error,
+            (false, true) => Severity::SetAside,
+            (false, false) => Severity::Warning,
+        }
     }
 
     /// Whether it stops publishing.
@@ -59,7 +71,11 @@ impl std::fmt::Display for CheckResult {
         if self.passed() {
             return f.write_str(" passed");
         }
-        write!(f, " failed for {} rows", self.failed_rows)?;
+        if self.is_set_aside {
+            write!(f, " set {} rows aside", self.failed_rows)?;
+        } else {
+            write!(f, " failed for {} rows", self.failed_rows)?;
+        }
         if !self.sample.is_empty() {
             write!(f, ", such as {}", self.sample.join("; "))?;
         }
@@ -124,7 +140,9 @@ pub(crate) async fn rows(
     since: Since<'_>,
 ) -> Result<Vec<CheckResult>> {
     let table = node.table();
-    let rules = rules(node);
+    let mut rules = rules(node);
+    // Rows that fail these are not in the table.
+    rules.retain(|it| it.severity != Severity::SetAside);
     let looks_at_all = |name: &str| since.is_none_or(|(_, failing)| failing.contains(name));
     let changed = match since {
         Some((parts, _)) => Some(condition(node, parts)?),
@@ -170,6 +188,7 @@ pub(crate) async fn rows(
             model: table.clone(),
             check: rule.name.clone(),
             is_error: rule.severity == Severity::Error,
+            is_set_aside: false,
             failed_rows,
             sample: sample(ctx, node, failed_rows, &failing).await?,
         });
@@ -179,6 +198,26 @@ pub(crate) async fn rows(
         results.push(grain(ctx, node, changed.as_deref()).await?);
     }
     Ok(results)
+}
+
+/// The checks that set rows aside, with the rows they did.
+pub(crate) fn set_aside(node: &Node, all: &[SetAside]) -> Vec<CheckResult> {
+    let rules = rules(node).into_iter();
+    let rules = rules.filter(|it| it.severity == Severity::SetAside);
+    let told = rules.map(|rule| {
+        let own = all.iter().filter(|it| it.check == rule.name);
+        let rows: u64 = own.clone().map(|it| it.rows).sum();
+        let sample = own.flat_map(|it| &it.sample).take(SAMPLE);
+        CheckResult {
+            model: node.table(),
+            check: rule.name.clone(),
+            is_error: false,
+            is_set_aside: true,
+            failed_rows: i64::try_from(rows).unwrap_or(i64::MAX),
+            sample: sample.cloned().collect(),
+        }
+    });
+    told.collect()
 }
 
 /// Checks one reference of a table. The session knows the table and the one it points to. `changed`: only the rows of these
@@ -208,6 +247,7 @@ pub(crate) async fn reference(
         model: table,
         check: reference_check(it),
         is_error: it.severity == Severity::Error,
+        is_set_aside: false,
         failed_rows,
         sample: sample(ctx, node, failed_rows, &condition).await?,
     })
@@ -257,6 +297,7 @@ pub(crate) async fn question(ctx: &SessionContext, question: &Question) -> Resul
         model: question.table.clone(),
         check: question.name.clone(),
         is_error: question.severity == Severity::Error,
+        is_set_aside: false,
         failed_rows: i64::try_from(count).unwrap_or(i64::MAX),
         sample,
     })
@@ -370,6 +411,7 @@ async fn grain(ctx: &SessionContext, node: &Node, changed: Option<&str>) -> Resu
         model: node.table(),
         check: "grain".to_owned(),
         is_error: true,
+        is_set_aside: false,
         failed_rows,
         sample,
     })
@@ -431,7 +473,7 @@ fn number(batches: &[RecordBatch], column: usize) -> i64 {
     })
 }
 
-fn keys_of(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn keys_of(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("null");
     let mut keys = Vec::new();
     for batch in batches {

@@ -19,7 +19,7 @@ mod warehouse;
 
 pub use build::{BuildEvent, BuildReport, BuiltModel, Extent, Failure, Planned, Reason, Work};
 pub use error::{Error, Result};
-pub use publication::{Checked, Publication, Run, pinned};
+pub use publication::{Checked, Publication, Run, SetAside, pinned};
 pub use release::{Danger, Draft, Finding, Frozen, Made, Outcome, Release, Showing, Verified};
-pub use session::{CATALOG, Hold, SCHEMAS, read_only_options};
-pub use warehouse::{TableDoc, Warehouse, WarehouseSettings};
+pub use session::{CATALOG, Hold, SCHEMAS, hand, read_only_options};
+pub use warehouse::{Docs, TableDoc, Warehouse, WarehouseSettings};

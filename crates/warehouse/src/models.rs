@@ -2,6 +2,7 @@
 
 mod current;
 mod graph;
+mod set_aside;
 mod storable;
 
 use std::{
@@ -24,6 +25,7 @@ use spec::{
 use crate::{Error, Result, build::MUNICIPALITY, functions, reference, release::REVISION, session};
 
 pub(crate) use current::{News, schema as current_schema};
+pub(crate) use set_aside::FAILED;
 pub use storable::{storable, type_name};
 
 /// The schemas a model can live in.
@@ -54,6 +56,8 @@ pub struct Node {
     pub origin: Origin,
     /// The tables it reads: `raw.…`, `core.…`, `mart.…`, `ref.…`.
     pub reads: BTreeSet<String>,
+    /// The numbers in the definitions it follows.
+    parameters: String,
 }
 
 /// Where a table's rows come from.
@@ -205,6 +209,7 @@ impl Node {
         Self {
             origin: Origin::Current(entity),
             reads: BTreeSet::from([entity.raw_table()]),
+            parameters: String::new(),
         }
     }
 
@@ -217,20 +222,22 @@ impl Node {
             let message = format!("{REVISION} is Pejl's own; give the file another name");
             return Err(model.mistake(None, message));
         }
+        let mut parameters = String::new();
         for wanted in &model.definitions {
-            let exists = definitions.iter().any(|it| it.reference() == *wanted);
-            if !exists {
+            let Some(found) = definitions.iter().find(|it| it.reference() == *wanted) else {
                 let message = format!(
                     "no definition {}@{} in the definitions folder",
                     wanted.id, wanted.version
                 );
                 return Err(model.mistake(Some(1), message));
-            }
+            };
+            parameters.push_str(&format!("{wanted} {}\n", found.parameters));
         }
         let reads = graph::reads(&model)?;
         Ok(Self {
             origin: Origin::Written(Box::new(model)),
             reads,
+            parameters,
         })
     }
 
@@ -288,14 +295,18 @@ impl Node {
         }
     }
 
-    /// Changes whenever the same inputs could give other rows: with the model's text, the entity, the
-    /// functions.
+    /// Changes whenever the same inputs could give other rows: with the model's text, the numbers of its definitions, the entity,
+    /// the functions.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(functions::VERSION);
         hash.update([0]);
         match &self.origin {
-            Origin::Written(model) => hash.update(&model.sql),
+            Origin::Written(model) => {
+                hash.update(&model.sql);
+                hash.update([0]);
+                hash.update(&self.parameters);
+            }
             Origin::Current(entity) => {
                 hash.update(current::VERSION);
                 hash.update(entity.avro());
@@ -304,11 +315,31 @@ impl Node {
         hex::encode(hash.finalize())
     }
 
-    /// Its rows, in types that tables store. The session knows every table in [`Node::reads`].
+    /// Its rows, in types that tables store, without those set aside. The session knows every table in [`Node::reads`].
     ///
     /// # Errors
     /// [`Error::Models`] where the query cannot be planned, naming the file.
     pub async fn rows(&self, ctx: &SessionContext) -> Result<DataFrame> {
+        let rows = self.all_rows(ctx).await?;
+        match &self.origin {
+            Origin::Written(model) => set_aside::left(rows, model),
+            Origin::Current(_) => Ok(rows),
+        }
+    }
+
+    /// Its rows with a column behind the others, [`FAILED`], that names the check for which a row is to be set aside; `None` where it
+    /// sets none aside.
+    pub(crate) async fn marked_rows(&self, ctx: &SessionContext) -> Result<Option<DataFrame>> {
+        match &self.origin {
+            Origin::Written(model) if set_aside::checks(model).next().is_some() => {
+                let rows = self.all_rows(ctx).await?;
+                set_aside::marked(rows, model).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn all_rows(&self, ctx: &SessionContext) -> Result<DataFrame> {
         match &self.origin {
             Origin::Current(entity) => current::rows(ctx, entity)
                 .await

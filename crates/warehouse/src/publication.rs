@@ -39,12 +39,28 @@ pub struct Publication {
     /// For every model, the checks that fail and stop nothing.
     #[serde(default)]
     pub failing: BTreeMap<String, BTreeSet<String>>,
+    /// For every model, the rows that are left out of it.
+    #[serde(default)]
+    pub set_aside: BTreeMap<String, Vec<SetAside>>,
     /// Every check that is a query of its own, with the fingerprint of its text.
     #[serde(default)]
     pub questions: BTreeMap<String, String>,
     /// The build's place in its trace, as W3C Trace Context writes it.
     #[serde(default)]
     pub traceparent: Option<String>,
+}
+
+/// Rows of a model that failed a check and are left out of its table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The check; the first that fails, where several do.
+    pub check: String,
+    /// Whose rows: the municipality's code; `None` where it is none's, or the table is not split.
+    pub part: lake::Part,
+    /// How many.
+    pub rows: u64,
+    /// Keys of some of them; personal ones are not shown.
+    pub sample: Vec<String>,
 }
 
 /// What a build checked.

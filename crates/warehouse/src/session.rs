@@ -13,9 +13,14 @@ use datafusion::{
         CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
     },
     error::Result,
-    execution::{context::SQLOptions, runtime_env::RuntimeEnv},
+    execution::{
+        SessionStateBuilder,
+        context::{QueryPlanner, SQLOptions},
+        runtime_env::RuntimeEnv,
+    },
     prelude::{SessionConfig, SessionContext},
 };
+use lake::Lake;
 use spec::Definition;
 
 use crate::{functions, reference};
@@ -24,7 +29,9 @@ pub(crate) use lineage::Traced;
 pub(crate) use ops::{Ops, json, moments, numbers, rows, texts};
 pub use reader::Hold;
 pub(crate) use reader::{Current, EndOfPlanning, Pin};
-pub(crate) use tables::{At, Tables, Versions, landed, landed_column, landed_names, outside};
+pub(crate) use tables::{
+    At, Tables, Versions, landed, landed_column, landed_names, outside, provider,
+};
 
 /// The catalog of every session.
 pub const CATALOG: &str = "pejl";
@@ -60,7 +67,37 @@ pub(crate) fn open(
     runtime: Arc<RuntimeEnv>,
     schemas: Vec<(&str, Arc<dyn SchemaProvider>)>,
 ) -> Result<SessionContext> {
-    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    over(SessionContext::new_with_config_rt(config, runtime), schemas)
+}
+
+/// The same, with its queries run where `planner` has them run.
+pub(crate) fn open_elsewhere(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    planner: Arc<dyn QueryPlanner + Send + Sync>,
+    schemas: Vec<(&str, Arc<dyn SchemaProvider>)>,
+) -> Result<SessionContext> {
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_query_planner(planner)
+        .build();
+    over(SessionContext::new_with_state(state), schemas)
+}
+
+/// What another process needs to run parts of a build: every function, and the lake's store. It has no tables.
+pub fn hand(lake: &Lake) -> SessionContext {
+    let ctx = SessionContext::new_with_config(config(None));
+    functions::register(&ctx);
+    lake.make_known_to(&ctx.runtime_env());
+    ctx
+}
+
+fn over(
+    ctx: SessionContext,
+    schemas: Vec<(&str, Arc<dyn SchemaProvider>)>,
+) -> Result<SessionContext> {
     functions::register(&ctx);
     let catalog = MemoryCatalogProvider::new();
     for (name, schema) in schemas {

@@ -5,18 +5,20 @@ use std::{
     fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
     catalog::SchemaProvider,
+    error::DataFusionError,
     execution::{
+        context::QueryPlanner,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    prelude::SessionContext,
+    prelude::{SessionConfig, SessionContext},
 };
 use lake::Lake;
 use spec::{Obligation, ReleaseKind};
@@ -31,7 +33,7 @@ use crate::{
     lineage::Lineage,
     models::{Catalog, SCHEMAS},
     openlineage::Teller,
-    publication::Publication,
+    publication::{self, Publication, Run},
     release::{self, Draft, FrozenTables, Made, Maker, Release, Shelf, Shown, Verified},
     session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Traced, Versions},
 };
@@ -54,6 +56,8 @@ pub struct WarehouseSettings {
     pub calendar: Option<PathBuf>,
     /// The kinds of release; `releases.yaml` beside the models where left out. There need not be any.
     pub releases: Option<PathBuf>,
+    /// Where the queries of builds run; in this process where left out.
+    pub elsewhere: Option<Arc<dyn QueryPlanner + Send + Sync>>,
     /// What time it is, for publications, for what is late, and for who sees which release.
     pub now: fn() -> DateTime<Utc>,
 }
@@ -68,6 +72,7 @@ impl Default for WarehouseSettings {
             definitions: None,
             calendar: None,
             releases: None,
+            elsewhere: None,
             now: Utc::now,
         }
     }
@@ -89,6 +94,7 @@ struct Inner {
     settings: WarehouseSettings,
     runtime: Arc<RuntimeEnv>,
     current: Arc<Current>,
+    docs: OnceLock<Arc<Docs>>,
     /// Builds of one process take turns.
     computed: Mutex<Computed>,
 }
@@ -111,6 +117,17 @@ pub struct TableDoc {
     pub grain: Vec<String>,
     /// Each column with what it holds, in order.
     pub columns: Vec<(String, String)>,
+}
+
+/// What is known of every table, by its name. An extension of the configuration of readers' sessions.
+#[derive(Debug)]
+pub struct Docs(BTreeMap<String, TableDoc>);
+
+impl Docs {
+    /// What is known of `schema.name`.
+    pub fn get(&self, table: &str) -> Option<&TableDoc> {
+        self.0.get(table)
+    }
 }
 
 impl Warehouse {
@@ -148,6 +165,7 @@ impl Warehouse {
                 settings,
                 runtime,
                 current,
+                docs: OnceLock::new(),
                 computed: Mutex::default(),
             }),
         })
@@ -161,7 +179,7 @@ impl Warehouse {
     /// models are in the report.
     pub async fn build(&self, observe: &(dyn Fn(BuildEvent) + Send + Sync)) -> Result<BuildReport> {
         let mut computed = self.inner.computed.lock().await;
-        let session = |candidates: Arc<Candidates>| self.inner.open(candidates);
+        let session = |candidates: Arc<Candidates>| self.inner.open_to_build(candidates);
         let builder = self.builder(&session, observe);
         let report = Box::pin(builder.run(&mut computed)).await;
         measure(report.as_ref().ok());
@@ -177,7 +195,7 @@ impl Warehouse {
     /// What a build would compute now, and why; each table after those it reads. Computes and publishes nothing.
     pub async fn plan(&self) -> Result<Vec<Planned>> {
         let computed = self.inner.computed.lock().await;
-        let session = |candidates: Arc<Candidates>| self.inner.open(candidates);
+        let session = |candidates: Arc<Candidates>| self.inner.open_to_build(candidates);
         self.builder(&session, &|_| {}).plan(&computed).await
     }
 
@@ -193,6 +211,7 @@ impl Warehouse {
             now: self.inner.settings.now,
             kinds: &self.inner.kinds,
             shelf: &self.inner.shelf,
+            is_sent: self.inner.settings.elsewhere.is_some(),
             session,
             observe,
         }
@@ -212,6 +231,7 @@ impl Warehouse {
         ctx.add_analyzer_rule(Arc::new(EndOfPlanning(Arc::clone(&hold))));
         let state = ctx.state_ref();
         state.write().config_mut().set_extension(hold);
+        state.write().config_mut().set_extension(self.said());
         Ok(ctx)
     }
 
@@ -230,7 +250,6 @@ impl Warehouse {
             )));
         }
         let frozen = inner.frozen(Some(audience.to_owned()));
-        let failed = |err| Error::query("opening a session", err);
         let schemas: Vec<(&str, Arc<dyn SchemaProvider>)> = vec![
             ("release", Arc::new(frozen.clone())),
             (
@@ -240,7 +259,8 @@ impl Warehouse {
             ("ops", Arc::new(Shown(frozen))),
         ];
         let config = session::config(Some(inner.settings.threads))
-            .with_default_catalog_and_schema(session::CATALOG, "release");
+            .with_default_catalog_and_schema(session::CATALOG, "release")
+            .with_extension(self.said());
         session::open(config, Arc::clone(&inner.runtime), schemas).map_err(failed)
     }
 
@@ -286,6 +306,11 @@ impl Warehouse {
     pub async fn publication(&self) -> Result<Option<Publication>> {
         let found = self.inner.current.look(&self.inner.lake).await?;
         Ok(found.map(|it| it.as_ref().clone()))
+    }
+
+    /// The last build that computed anything, published or not.
+    pub async fn last_build(&self) -> Result<Option<Run>> {
+        Ok(publication::runs(&self.inner.lake, 1).await?.pop())
     }
 
     /// The delivery calendar as it stood at the end of a day in Denmark; today where left out. Held against the
@@ -346,6 +371,12 @@ impl Warehouse {
         Box::pin(walk.explain(question)).await
     }
 
+    /// The same for sessions; once for all.
+    fn said(&self) -> Arc<Docs> {
+        let said = self.inner.docs.get_or_init(|| Arc::new(Docs(self.docs())));
+        Arc::clone(said)
+    }
+
     /// Every table the warehouse builds, with what it and its columns hold.
     pub fn docs(&self) -> BTreeMap<String, TableDoc> {
         let nodes = self.inner.catalog.nodes().iter();
@@ -375,18 +406,42 @@ impl Inner {
         }
     }
 
+    /// A session of this process.
     fn open(&self, versions: Arc<dyn Versions>) -> Result<SessionContext> {
-        let mut schemas = Vec::new();
+        let schemas = self.schemas(&versions, false)?;
+        session::open(self.config(), Arc::clone(&self.runtime), schemas).map_err(failed)
+    }
+
+    /// A session of a build, whose queries may run elsewhere.
+    fn open_to_build(&self, versions: Arc<dyn Versions>) -> Result<SessionContext> {
+        let Some(planner) = &self.settings.elsewhere else {
+            return self.open(versions);
+        };
+        let schemas = self.schemas(&versions, true)?;
+        let (runtime, planner) = (Arc::clone(&self.runtime), Arc::clone(planner));
+        session::open_elsewhere(self.config(), runtime, planner, schemas).map_err(failed)
+    }
+
+    fn config(&self) -> SessionConfig {
+        session::config(Some(self.settings.threads))
+    }
+
+    fn schemas(
+        &self,
+        versions: &Arc<dyn Versions>,
+        is_sent: bool,
+    ) -> Result<Vec<(&'static str, Arc<dyn SchemaProvider>)>> {
+        let mut schemas: Vec<(&str, Arc<dyn SchemaProvider>)> = Vec::new();
         for schema in ["raw"].into_iter().chain(SCHEMAS) {
-            let tables: Arc<dyn datafusion::catalog::SchemaProvider> = Arc::new(Tables {
+            let tables = Tables {
                 schema,
                 lake: self.lake.clone(),
-                versions: Arc::clone(&versions),
-            });
-            schemas.push((schema, tables));
+                versions: Arc::clone(versions),
+                is_sent,
+            };
+            schemas.push((schema, Arc::new(tables)));
         }
         schemas.push(("release", Arc::new(self.frozen(None))));
-        let failed = |err| Error::query("opening a session", err);
         schemas.push((
             "ref",
             session::reference_schema(self.catalog.definitions()).map_err(failed)?,
@@ -400,13 +455,16 @@ impl Inner {
                 calendar: Arc::clone(&self.calendar),
                 kinds: Arc::clone(&self.kinds),
                 shelf: Arc::clone(&self.shelf),
-                versions: Arc::clone(&versions),
+                versions: Arc::clone(versions),
                 now: self.settings.now,
             }),
         ));
-        let config = session::config(Some(self.settings.threads));
-        session::open(config, Arc::clone(&self.runtime), schemas).map_err(failed)
+        Ok(schemas)
     }
+}
+
+fn failed(err: DataFusionError) -> Error {
+    Error::query("opening a session", err)
 }
 
 /// Counts a build by what came of it; `None` is one that did not come to its end.

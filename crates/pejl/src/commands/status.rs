@@ -1,6 +1,6 @@
 //! `pejl status` and `GET /status`: what sources do, what is still to be landed, and what is published; of whatever can be reached.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bus::{Log, SharedLog};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use lake::Lake;
 use landing::landed_offsets;
 use serde::{Deserialize, Serialize};
 use serve_http::{Question, Refusal};
-use warehouse::Warehouse;
+use warehouse::{Run, Warehouse};
 
 use crate::{
     args::Format,
@@ -52,7 +52,22 @@ struct Topic {
 struct Publication {
     id: u64,
     at: DateTime<Utc>,
+    /// How old that is.
+    age_seconds: u64,
     tables: usize,
+    /// The build after it, where that published nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<HeldBack>,
+}
+
+/// A build whose checks failed.
+#[derive(Debug, Serialize, Deserialize)]
+struct HeldBack {
+    at: DateTime<Utc>,
+    /// The checks that stop it, `mart.offer_overview: grain`.
+    checks: Vec<String>,
+    /// Since when the first of them fails.
+    since: Option<DateTime<Utc>>,
 }
 
 /// What a process has that can be told of.
@@ -74,14 +89,29 @@ impl Seen {
         }
         if let Some(warehouse) = &self.warehouse {
             let current = warehouse.publication().await?;
+            let last = warehouse.last_build().await?;
             status.publication = current.map(|it| Publication {
                 id: it.id,
                 at: it.at,
+                age_seconds: (Utc::now() - it.at).to_std().unwrap_or_default().as_secs(),
                 tables: it.tables.len(),
+                held_back: last.filter(|run| run.at > it.at).and_then(held_back),
             });
         }
         Ok(status)
     }
+}
+
+/// What stops a build; `None` where it published.
+fn held_back(run: Run) -> Option<HeldBack> {
+    let stopping = run.checks.iter().filter(|it| it.result.stops());
+    run.publication_id.is_none().then(|| HeldBack {
+        at: run.at,
+        since: stopping.clone().filter_map(|it| it.since).min(),
+        checks: stopping
+            .map(|it| format!("{}: {}", it.result.model, it.result.check))
+            .collect(),
+    })
 }
 
 /// Answers over HTTP.
@@ -146,13 +176,35 @@ fn tell(status: &Status, format: Format) -> anyhow::Result<()> {
         output::line(&output::rows(format, &headers, &rows)?)?;
         output::line("")?;
     }
-    let headers = ["publication", "published", "tables"];
+    let headers = ["publication", "published", "age", "tables", "held back"];
     let row = match &status.publication {
-        Some(it) => vec![it.id.to_string(), it.at.to_rfc3339(), it.tables.to_string()],
-        None => vec!["none yet".to_owned(), String::new(), "0".to_owned()],
+        Some(it) => vec![
+            it.id.to_string(),
+            it.at.to_rfc3339(),
+            humantime::format_duration(Duration::from_secs(it.age_seconds)).to_string(),
+            it.tables.to_string(),
+            it.held_back.as_ref().map(why).unwrap_or_default(),
+        ],
+        None => vec![
+            "none yet".to_owned(),
+            String::new(),
+            String::new(),
+            "0".to_owned(),
+            String::new(),
+        ],
     };
     output::line(&output::rows(format, &headers, &[row])?)?;
     Ok(())
+}
+
+/// Why there is nothing newer.
+fn why(held: &HeldBack) -> String {
+    let since = held.since.unwrap_or(held.at).format("%Y-%m-%d %H:%M UTC");
+    match held.checks.as_slice() {
+        [] => format!("a build failed at {}", held.at.format("%Y-%m-%d %H:%M UTC")),
+        [one] => format!("since {since} by {one}"),
+        [first, others @ ..] => format!("since {since} by {first} and {} more", others.len()),
+    }
 }
 
 async fn topics(log: &dyn Log, lake: &Lake) -> anyhow::Result<Vec<Topic>> {

@@ -26,6 +26,7 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
 use crate::ServeError;
 use crate::variables::Variables;
 use snapshot::Snapshot;
+use warehouse::{Docs, TableDoc};
 
 /// The schema that stands for the search path; unqualified names resolve to it.
 pub(crate) const SEARCH_PATH: &str = "$search_path";
@@ -75,6 +76,7 @@ struct Shared {
     inner: Arc<dyn CatalogProvider>,
     library: Arc<Library>,
     roles: Vec<String>,
+    docs: Option<Arc<Docs>>,
     path: RwLock<Vec<String>>,
     variables: OnceLock<Arc<Mutex<Variables>>>,
     /// As it was when a catalogue table was last read; functions over oids look here.
@@ -87,16 +89,23 @@ impl Served {
         inner: Arc<dyn CatalogProvider>,
         library: Arc<Library>,
         roles: Vec<String>,
+        docs: Option<Arc<Docs>>,
     ) -> Served {
         Served(Arc::new(Shared {
             name: name.to_owned(),
             inner,
             library,
             roles,
+            docs,
             path: RwLock::default(),
             variables: OnceLock::new(),
             last: RwLock::default(),
         }))
+    }
+
+    /// What is known of a table.
+    pub(crate) fn doc(&self, schema: &str, table: &str) -> Option<&TableDoc> {
+        self.0.docs.as_ref()?.get(&format!("{schema}.{table}"))
     }
 
     /// The warehouse's own schemas, sorted.

@@ -1,10 +1,12 @@
 //! The catalogue at one moment: schemas, relations and columns with their oids.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::datasource::TableType;
+use warehouse::TableDoc;
 
 use super::{INFORMATION_SCHEMA, PG_CATALOG, PgCatalog, Served, information};
 
@@ -123,8 +125,13 @@ impl Snapshot {
                         } else {
                             "r"
                         };
-                        relation.comment = comment_of(&table.schema());
-                        relation.columns = table.schema().fields().iter().cloned().collect();
+                        let doc = served.doc(&schema.name, &relation.name);
+                        relation.comment = doc
+                            .map(|it| it.doc.clone())
+                            .or_else(|| comment_of(&table.schema()));
+                        let columns = table.schema();
+                        let columns = columns.fields().iter();
+                        relation.columns = columns.map(|it| commented(it, doc)).collect();
                     }
                     Ok(None) => {}
                     Err(cause) => {
@@ -165,6 +172,17 @@ impl Snapshot {
     pub(super) fn by_oid(&self, oid: i32) -> Option<(&Namespace, &Relation)> {
         self.relations().find(|(_, relation)| relation.oid == oid)
     }
+}
+
+/// A column with what the warehouse says of it.
+fn commented(field: &FieldRef, doc: Option<&TableDoc>) -> FieldRef {
+    let columns = doc.map(|it| it.columns.as_slice()).unwrap_or_default();
+    let Some((_, said)) = columns.iter().find(|(name, _)| name == field.name()) else {
+        return Arc::clone(field);
+    };
+    let mut metadata = field.metadata().clone();
+    metadata.insert(COMMENTS[0].to_owned(), said.clone());
+    Arc::new(field.as_ref().clone().with_metadata(metadata))
 }
 
 /// A column's description.

@@ -25,7 +25,12 @@ use super::{
     reach::{leading, reach},
     step::Step,
 };
-use crate::{Error, Result, models::Node, publication::Publication, session::landed};
+use crate::{
+    Error, Result,
+    models::Node,
+    publication::Publication,
+    session::{self, landed},
+};
 
 /// With more changed values of a column than this the model is computed whole.
 const VALUES: usize = 2000;
@@ -285,7 +290,8 @@ impl Step<'_> {
         table: &str,
         version: i64,
     ) -> Result<Arc<dyn TableProvider>> {
-        let provider = self.builder.lake.provider(table, Some(version)).await?;
+        let (lake, is_sent) = (self.builder.lake, self.builder.is_sent);
+        let provider = session::provider(lake, table, Some(version), is_sent).await?;
         provider.ok_or_else(|| {
             Error::query(
                 format!("reading {table}"),

@@ -235,6 +235,7 @@ impl BuildReport {
             model: model.to_owned(),
             check: "grain".to_owned(),
             is_error: true,
+            is_set_aside: false,
             failed_rows: 0,
             sample: Vec::new(),
         };

@@ -18,7 +18,7 @@ use tracing::{Instrument, field::Empty};
 
 use super::{BuildEvent, Builder, Candidates, Extent, write::Made};
 use crate::{
-    Error, Result,
+    Error, Result, SetAside,
     checks::{self, CheckResult},
     models::Node,
     publication::Publication,
@@ -42,6 +42,8 @@ pub(crate) struct Candidate {
     pub(super) rows: u64,
     pub(super) extent: Extent,
     pub(super) checks: Vec<CheckResult>,
+    /// The rows it leaves out.
+    pub(super) set_aside: Vec<SetAside>,
 }
 
 /// What became of a model in this build.
@@ -184,6 +186,7 @@ impl Step<'_> {
                     rows: made.rows,
                     extent: made.extent,
                     checks,
+                    set_aside: made.set_aside,
                 };
                 Ok(Outcome::Made {
                     candidate,
@@ -222,9 +225,11 @@ impl Step<'_> {
             model: table.to_owned(),
             check: "row_count".to_owned(),
             is_error: false,
+            is_set_aside: false,
             failed_rows: i64::try_from(made.drift.len()).unwrap_or(i64::MAX),
             sample: made.drift.iter().take(5).cloned().collect(),
         });
+        results.extend(checks::set_aside(node, &made.set_aside));
         Ok(results)
     }
 

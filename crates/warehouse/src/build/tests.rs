@@ -6,6 +6,8 @@
     reason = "test code"
 )]
 
+mod set_aside;
+
 use std::{
     collections::HashMap,
     sync::{

@@ -14,14 +14,15 @@ use datafusion::{
 use lake::Part;
 
 use super::{
+    aside::{Aside, taken_out, together},
     changes::{Extent, Reason},
     digest::{Digests, digests_of, watched},
     parts::{MUNICIPALITY, is_split, within},
     step::Step,
 };
 use crate::{
-    Error, Result,
-    models::{News, Node, Origin},
+    Error, Result, SetAside,
+    models::{FAILED, News, Node, Origin},
 };
 
 /// More landed rows than one in so many, by the size of their files, are not worked in where they are many: all are read then.
@@ -40,6 +41,8 @@ pub(super) struct Made {
     pub(super) changed: Option<BTreeSet<Part>>,
     /// How many rows were computed.
     pub(super) rows: u64,
+    /// The rows that its checks leave out, of all parts.
+    pub(super) set_aside: Vec<SetAside>,
     /// How much of the table was computed.
     pub(super) extent: Extent,
     /// Municipalities that have far fewer or far more rows than before, in words.
@@ -50,6 +53,11 @@ impl Step<'_> {
     /// Computes what has to be computed of a model.
     pub(super) async fn write(&self, node: &Node, table: &str) -> Result<Made> {
         let (extent, rows) = self.rows_to_write(node, table).await?;
+        let before = self
+            .previous
+            .as_ref()
+            .and_then(|it| it.set_aside.get(table));
+        let before = before.map(Vec::as_slice).unwrap_or_default();
         let published = self.previous.as_ref().and_then(|it| it.tables.get(table));
         let parts = match &extent {
             Extent::Whole(_) => None,
@@ -62,19 +70,32 @@ impl Step<'_> {
                 version: *version,
                 changed: Some(BTreeSet::new()),
                 rows: 0,
+                set_aside: before.to_vec(),
                 extent,
                 drift: Vec::new(),
             });
         }
         let failed = |err| Error::query(format!("computing {table}"), err);
         let partition_by = node.partition_by();
-        let schema: SchemaRef = SchemaRef::clone(rows.schema().inner());
+        let is_split = is_split(partition_by);
+        let is_marked = rows
+            .schema()
+            .fields()
+            .last()
+            .is_some_and(|it| it.name() == FAILED);
         let stream = rows.execute_stream().await.map_err(failed)?;
-        let (stream, digester) = watched(stream, is_split(partition_by)).map_err(failed)?;
+        let (stream, aside) = if is_marked {
+            taken_out(stream, is_split, node.grain()).map_err(failed)?
+        } else {
+            (stream, Aside::default())
+        };
+        let schema: SchemaRef = stream.schema();
+        let (stream, digester) = watched(stream, is_split).map_err(failed)?;
         let lake = self.builder.lake;
         let staged = lake.stage(table, &schema, stream, partition_by).await?;
         let digests = std::mem::take(&mut *digester.lock().unwrap_or_else(PoisonError::into_inner));
         let rows = digests.values().map(|it| it.rows).sum();
+        let set_aside = together(before, parts, &aside);
         let before = match published {
             Some(version) => self.digests(table, *version, node, &schema, parts).await,
             None => Ok(None),
@@ -104,6 +125,7 @@ impl Step<'_> {
             version,
             changed,
             rows,
+            set_aside,
             extent,
             drift,
         })
@@ -122,7 +144,10 @@ impl Step<'_> {
             },
             Origin::Written(_) => self.extent(node, table).await?,
         };
-        let rows = node.rows(&self.ctx).await?;
+        let rows = match node.marked_rows(&self.ctx).await? {
+            Some(marked) => marked,
+            None => node.rows(&self.ctx).await?,
+        };
         match extent {
             Extent::Parts(parts, causes) => {
                 if self.are_most(table, &parts).await? {

@@ -288,6 +288,7 @@ fn check(name: &str, mut failing: Vec<String>) -> CheckResult {
         model: REVISION.to_owned(),
         check: name.to_owned(),
         is_error: false,
+        is_set_aside: false,
         failed_rows,
         sample: failing,
     }

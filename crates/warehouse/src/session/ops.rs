@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
     },
     datatypes::{Field, Schema, SchemaRef},
 };
@@ -57,7 +58,7 @@ pub(crate) struct Ops {
     pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "column_doc",
     "column_lineage",
     "delivery_calendar",
@@ -65,6 +66,7 @@ const TABLES: [&str; 7] = [
     "quality_check",
     "quarantine",
     "release",
+    "set_aside",
 ];
 
 #[async_trait]
@@ -85,6 +87,7 @@ impl SchemaProvider for Ops {
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,
             "release" => release::batch(&self.shelf.all(&self.lake).await.map_err(outside)?)?,
+            "set_aside" => set_aside(&self.lake).await?,
             "quarantine" => return Ok(Some(quarantine::view(&self.lake).await?)),
             _ => return Ok(None),
         };
@@ -105,6 +108,7 @@ impl Ops {
             schema,
             lake: self.lake.clone(),
             versions: Arc::clone(&self.versions),
+            is_sent: false,
         };
         let calendar = DeliveryCalendar {
             schema: deliveries::schema(),
@@ -225,7 +229,6 @@ async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
         .iter()
         .flat_map(|run| run.checks.iter().map(move |check| (run, check)))
         .collect();
-    let severity = |is_error| if is_error { "error" } else { "warning" };
     let passed: BooleanArray = all.iter().map(|it| Some(it.1.result.passed())).collect();
     rows(vec![
         (
@@ -244,7 +247,7 @@ async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
             "severity",
             texts(
                 all.iter()
-                    .map(|it| Some(severity(it.1.result.is_error).to_owned())),
+                    .map(|it| Some(it.1.result.severity().as_str().to_owned())),
             ),
         ),
         (
@@ -265,6 +268,35 @@ async fn quality_checks(lake: &Lake) -> Result<RecordBatch> {
             "publication_id",
             numbers(all.iter().map(|it| it.0.publication_id)),
         ),
+    ])
+}
+
+/// What the current publication leaves out.
+async fn set_aside(lake: &Lake) -> Result<RecordBatch> {
+    let current = publication::publications(lake, 1).await.map_err(outside)?;
+    let all: Vec<_> = current
+        .iter()
+        .flat_map(|publication| {
+            let tables = publication.set_aside.iter();
+            tables.flat_map(move |(table, asides)| {
+                asides.iter().map(move |it| (publication.id, table, it))
+            })
+        })
+        .collect();
+    let codes = all.iter().map(|it| it.2.part.as_ref()?.parse().ok());
+    rows(vec![
+        ("model", texts(all.iter().map(|it| Some(it.1.clone())))),
+        (
+            "check",
+            texts(all.iter().map(|it| Some(it.2.check.clone()))),
+        ),
+        ("municipality_code", Arc::new(codes.collect::<Int32Array>())),
+        ("set_aside", numbers(all.iter().map(|it| Some(it.2.rows)))),
+        (
+            "sample",
+            texts(all.iter().map(|it| Some(it.2.sample.join("; ")))),
+        ),
+        ("publication_id", numbers(all.iter().map(|it| Some(it.0)))),
     ])
 }
 

@@ -73,6 +73,22 @@ pub(crate) struct Tables {
     pub(crate) lake: Lake,
     /// Which version of each.
     pub(crate) versions: Arc<dyn Versions>,
+    /// Whether other processes have to be able to read them, too.
+    pub(crate) is_sent: bool,
+}
+
+/// A table of the lake, for queries of this process or, `is_sent`, for such as run in others.
+pub(crate) async fn provider(
+    lake: &Lake,
+    table: &str,
+    version: Option<i64>,
+    is_sent: bool,
+) -> lake::Result<Option<Arc<dyn TableProvider>>> {
+    if is_sent {
+        lake.plain_provider(table, version).await
+    } else {
+        lake.provider(table, version).await
+    }
 }
 
 #[async_trait]
@@ -89,11 +105,15 @@ impl SchemaProvider for Tables {
         let table = format!("{}.{name}", self.schema);
         let found = match self.versions.at(&table).await.map_err(outside)? {
             None => return Ok(None),
-            Some(At::Version(version)) => self.lake.provider(&table, Some(version)).await,
-            Some(At::Newest(schema)) => match self.lake.provider(&table, None).await {
-                Ok(None) => return Ok(Some(Arc::new(EmptyTable::new(schema)))),
-                found => found,
-            },
+            Some(At::Version(version)) => {
+                provider(&self.lake, &table, Some(version), self.is_sent).await
+            }
+            Some(At::Newest(schema)) => {
+                match provider(&self.lake, &table, None, self.is_sent).await {
+                    Ok(None) => return Ok(Some(Arc::new(EmptyTable::new(schema)))),
+                    found => found,
+                }
+            }
             Some(At::Empty(schema)) => return Ok(Some(Arc::new(EmptyTable::new(schema)))),
         };
         found.map_err(|err| outside(err.into()))

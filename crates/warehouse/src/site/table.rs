@@ -231,6 +231,7 @@ fn checked(html: &mut Html, node: &Node) {
                 let effect = match it.severity {
                     spec::Severity::Error => "nothing is published",
                     spec::Severity::Warning => "it is told",
+                    spec::Severity::SetAside => "the row is left out and counted",
                 };
                 html.element("td", &[], effect);
                 html.within("td", &[], |html| html.element("code", &[], &it.rule));

@@ -112,6 +112,10 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table, requires = "plan")]
         format: Format,
     },
+    /// Splits builds among executors; those whose [cluster] scheduler names it send them here. When it pays: docs/scale-out.md.
+    Scheduler,
+    /// Runs parts of builds for a scheduler.
+    Executor,
     /// Only serves SQL.
     Serve,
     /// Answers one SQL statement.

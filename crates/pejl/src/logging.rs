@@ -34,7 +34,8 @@ fn lines(args: &Args) -> Box<dyn Layer<Registry> + Send + Sync> {
     let default = if watched {
         "error"
     } else {
-        "info,buoyant_kernel=warn,datafusion=warn,deltalake=warn,deltalake_core=warn"
+        "info,ballista_core=warn,ballista_executor=warn,ballista_scheduler=warn,ballista_scheduler::display=off,\
+         buoyant_kernel=warn,datafusion=warn,deltalake=warn,deltalake_core=warn"
     };
     let filter = match &args.log_level {
         Some(level) => EnvFilter::new(level),

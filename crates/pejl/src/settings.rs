@@ -1,5 +1,7 @@
 //! `pejl.toml` and its environment overrides: the only place where settings are read.
 
+mod cluster;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -14,6 +16,8 @@ use figment::{
 use landing::LandingSettings;
 use rand::RngExt;
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) use cluster::Cluster;
 
 use crate::args::Args;
 
@@ -41,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) landing: Landing,
     /// Building.
     pub(crate) build: Build,
+    /// Building on several machines.
+    pub(crate) cluster: Cluster,
     /// Serving SQL.
     pub(crate) serve: Serve,
     /// Health, metrics and steering over HTTP.
@@ -228,6 +234,7 @@ impl Default for Settings {
             lake: Lake::default(),
             landing: Landing::default(),
             build: Build::default(),
+            cluster: Cluster::default(),
             serve: Serve::default(),
             http: Http::default(),
             telemetry: Telemetry::default(),

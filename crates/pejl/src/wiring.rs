@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,7 +10,9 @@ use std::{
 
 use anyhow::Context;
 use bus::{EmbeddedLog, KafkaLog, KafkaSettings, SharedLog};
+use cluster::Cluster;
 use contract::PseudonymKey;
+use datafusion::execution::context::QueryPlanner;
 use ingest::{Ingest, Pipelines, ReadPipelines};
 use lake::Lake;
 use landing::{Lander, LandingSettings, Pinned, Upkeep};
@@ -142,12 +145,24 @@ pub(crate) fn catalog(settings: &Settings) -> anyhow::Result<Catalog> {
 pub(crate) async fn open_warehouse(settings: &Settings, lake: &Lake) -> anyhow::Result<Warehouse> {
     let models = models(settings)?;
     let defaults = WarehouseSettings::default();
+    let scheduler = &settings.cluster.scheduler;
+    let elsewhere: Option<Arc<dyn QueryPlanner + Send + Sync>> = if scheduler.is_empty() {
+        None
+    } else {
+        Some(Arc::new(Cluster::new(scheduler, settings.cluster.parts)))
+    };
     let warehouse = WarehouseSettings {
-        threads: settings.build.threads.unwrap_or(defaults.threads),
+        threads: threads(settings).map_or(defaults.threads, NonZeroUsize::get),
+        elsewhere,
         memory_limit: Some(settings.build.memory_mib << 20),
         ..defaults
     };
     Ok(Warehouse::open(lake.clone(), &models, warehouse).await?)
+}
+
+/// How many threads were asked for.
+pub(crate) fn threads(settings: &Settings) -> Option<NonZeroUsize> {
+    settings.build.threads.and_then(NonZeroUsize::new)
 }
 
 /// The ingest side, with the pseudonym key where one is set.

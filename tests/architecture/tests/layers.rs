@@ -9,7 +9,14 @@ use serde_json::Value;
 const LAYERS: &[&[&str]] = &[
     &["contract"],
     &["connector-api", "spec", "telemetry"],
-    &["bus", "codec", "connector-testkit", "fetch", "lake"],
+    &[
+        "bus",
+        "cluster",
+        "codec",
+        "connector-testkit",
+        "fetch",
+        "lake",
+    ],
     &["connectors", "ingest", "landing", "simulator", "warehouse"],
     &["quarantine", "serve-pg"],
     &["serve-http"],
@@ -19,11 +26,15 @@ const LAYERS: &[&[&str]] = &[
 /// Crates that are doors to an outside system, and the only workspace crates that may name them.
 const ONLY: &[(&str, &[&str])] = &[
     ("arrow-avro", &["codec"]),
+    ("ballista-core", &["cluster"]),
+    ("ballista-executor", &["cluster"]),
+    ("ballista-scheduler", &["cluster"]),
     ("axum", &["connector-testkit", "serve-http", "simulator"]),
     ("connectors", &["pejl"]),
     (
         "datafusion",
         &[
+            "cluster",
             "ingest",
             "lake",
             "landing",

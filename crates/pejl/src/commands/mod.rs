@@ -2,6 +2,7 @@
 
 mod build;
 mod calendar;
+mod cluster;
 mod connector;
 mod definition;
 mod demo;
@@ -53,6 +54,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> anyhow::Result<
         Command::Land { once } => roles::land(settings, once).await,
         Command::Build { plan: true, format } => build::plan(&settings, format).await,
         Command::Build { .. } => build::run(&settings).await,
+        Command::Scheduler => cluster::schedule(&settings).await,
+        Command::Executor => cluster::execute(&settings).await,
         Command::Serve => roles::serve(settings).await,
         Command::Query {
             sql,

@@ -240,6 +240,25 @@ impl Stage {
             .collect()
     }
 
+    /// Delivers some spells again: they were over on their first day.
+    pub fn correct_spells(&self) {
+        let drops = self.path("drops/benefit_spell");
+        let file = fs::read_dir(&drops).unwrap().next().unwrap().unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        let mut lines = text.lines();
+        let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let at = |name: &str| header.iter().position(|it| *it == name).unwrap();
+        let (from, to) = (at("from_date"), at("to_date"));
+        let mut corrected = vec![header.join(",")];
+        for line in lines.step_by(7).take(20) {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            assert_eq!(cells.len(), header.len(), "{line}");
+            cells[to] = cells[from];
+            corrected.push(cells.join(","));
+        }
+        fs::write(drops.join("corrected.csv"), corrected.join("\n") + "\n").unwrap();
+    }
+
     fn link_models(&self) {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
         fs::create_dir_all(self.path("pipelines")).unwrap();

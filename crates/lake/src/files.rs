@@ -31,6 +31,9 @@ pub const FILE_BYTES: NonZeroU64 = match NonZeroU64::new(96 << 20) {
 /// A row group is closed at this many rows, since it is held in memory until then, one for each partition.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
+/// A column of which more differs is written as it is: identifiers gain nothing by a dictionary, and making one is work.
+const DICTIONARY_BYTES: usize = 128 << 10;
+
 /// How landed rows are compressed: they are written once and kept for long.
 pub(crate) fn small() -> Result<Compression, ParquetError> {
     Ok(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -90,6 +93,7 @@ pub(crate) fn properties(schema: &SchemaRef, compression: Compression) -> Writer
     let kept = indexed(schema);
     let mut properties = WriterProperties::builder()
         .set_compression(compression)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for field in schema.fields() {

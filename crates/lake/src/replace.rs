@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::{common::runtime::SpawnedTask, execution::SendableRecordBatchStream};
 use deltalake::{
     kernel::{Action, Add, Remove, Snapshot, StructType},
     logstore::LogStoreRef,
@@ -83,20 +83,26 @@ impl Lake {
                 format!("no column `{missing}` to partition by"),
             ));
         }
-        let casts = input
-            .map(|batch| {
-                columns::cast_to(
-                    table,
-                    &stored,
-                    &batch.map_err(|err| Error::rows(table, err))?,
-                )
-            })
-            .boxed();
+        // In a task of its own: encoding is as much work as computing the rows, and several tables are written at once.
+        let (lake, name, split) = (self.clone(), table.to_owned(), partition_by.to_vec());
+        let writing = SpawnedTask::spawn(async move {
+            let casts = input
+                .map(|batch| {
+                    columns::cast_to(
+                        &name,
+                        &stored,
+                        &batch.map_err(|err| Error::rows(&name, err))?,
+                    )
+                })
+                .boxed();
+            files::write(&lake, &name, &stored, &split, files::QUICK, casts).await
+        });
+        let written = writing.join_unwind().await;
         Ok(Staged {
             table: table.to_owned(),
             schema: wanted,
             partition_by: partition_by.to_vec(),
-            adds: files::write(self, table, &stored, partition_by, files::QUICK, casts).await?,
+            adds: written.map_err(|err| Error::storage(&format!("writing {table}"), err))??,
         })
     }
 

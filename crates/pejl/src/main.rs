@@ -16,6 +16,9 @@ use clap::Parser;
 
 use crate::{args::Args, settings::Settings};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit codes, also in `pejl --help`.
 mod exit {
     /// Something failed; the text says what and who can fix it.

@@ -339,6 +339,17 @@ impl Node {
         }
     }
 
+    /// The same rows as [`Node::rows`] gives, planned for being computed at once: the plan may stand on what has landed.
+    pub(crate) async fn rows_at_once(&self, ctx: &SessionContext) -> Result<DataFrame> {
+        match &self.origin {
+            Origin::Current(entity) => current::rows_at_once(ctx, entity)
+                .await
+                .and_then(storable)
+                .map_err(|err| Error::query(format!("computing {}", entity.core_table()), err)),
+            Origin::Written(_) => self.rows(ctx).await,
+        }
+    }
+
     async fn all_rows(&self, ctx: &SessionContext) -> Result<DataFrame> {
         match &self.origin {
             Origin::Current(entity) => current::rows(ctx, entity)

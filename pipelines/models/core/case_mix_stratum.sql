@@ -5,19 +5,18 @@
 -- definition: case_mix@1, effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1
 -- check: successes_within_n: successes between 0 and n
 with
--- The place of a participation among the municipality's, by start and by end: what is latest is then a maximum of numbers.
 participation as (
     select
         o.municipality_code,
         f.provider_id,
-        o.citizen_id,
+        o.citizen_number,
         o.target_group,
         date_part('year', o.start_date) as start_year,
         date_part('year', o.end_date) as end_year,
         case
-            when c.birth_year is null then 'unknown'
-            when date_part('year', o.start_date) - c.birth_year < 30 then '<30'
-            when date_part('year', o.start_date) - c.birth_year < 50 then '30-49'
+            when o.birth_year is null then 'unknown'
+            when date_part('year', o.start_date) - o.birth_year < 30 then '<30'
+            when date_part('year', o.start_date) - o.birth_year < 50 then '30-49'
             else '50+'
         end as age_band,
         case
@@ -30,19 +29,16 @@ participation as (
         o.effect_3m,
         o.effect_3m_sustained,
         o.effect_7m,
-        row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
-        row_number() over (
-            partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
-        ) as end_order
-    from core.participation_outcome as o
+        o.start_order,
+        o.end_order
+    from core.ranked_outcome as o
     left join core.offer_in_use as f on f.municipality_code = o.municipality_code and f.offer_id = o.offer_id
-    left join core.offer_citizen as c on c.municipality_code = o.municipality_code and c.citizen_id = o.citizen_id
 ),
 scoped as (
     select
         municipality_code,
         unnest(case when provider_id is null then [''] else ['', provider_id] end) as scope,
-        citizen_id,
+        citizen_number,
         target_group,
         start_year,
         end_year,
@@ -55,12 +51,12 @@ ended as (
     select municipality_code, scope, end_year as year, target_group, max(end_order) as end_order
     from scoped
     where end_year is not null
-    group by municipality_code, scope, citizen_id, end_year, target_group
+    group by municipality_code, scope, citizen_number, end_year, target_group
 ),
 started as (
     select municipality_code, scope, start_year as year, target_group, max(start_order) as start_order
     from scoped
-    group by municipality_code, scope, citizen_id, start_year, target_group
+    group by municipality_code, scope, citizen_number, start_year, target_group
 ),
 counted as (
     select

@@ -14,35 +14,20 @@ with wanted as (
 wanted_unit as (
     select distinct municipality_code, unit_id from core.goal where unit_id is not null
 ),
--- The place of a participation among the municipality's, by start and by end: what is latest is then a maximum of numbers.
-participation as (
-    select
-        o.municipality_code,
-        p.unit_id,
-        o.citizen_id,
-        o.start_date,
-        o.end_date,
-        o.effect_1m,
-        o.effect_3m,
-        o.effect_3m_sustained,
-        o.effect_7m,
-        w.from_end,
-        w.from_start,
-        row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
-        row_number() over (
-            partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
-        ) as end_order
-    from core.participation_outcome as o
-    join wanted as w on w.municipality_code = o.municipality_code
-    join core.participation as p on p.municipality_code = o.municipality_code and p.participation_id = o.participation_id
-),
 scoped as (
     select
-        p.*,
+        p.municipality_code,
+        p.citizen_number,
+        p.start_order,
+        p.end_order,
+        p.end_date,
+        w.from_end,
+        w.from_start,
         unnest(case when u.unit_id is null then [''] else ['', p.unit_id] end) as scope,
         date_part('year', p.start_date) * 12 + date_part('month', p.start_date) - 1 as start_month,
         date_part('year', p.end_date) * 12 + date_part('month', p.end_date) - 1 as end_month
-    from participation as p
+    from core.ranked_outcome as p
+    join wanted as w on w.municipality_code = p.municipality_code
     left join wanted_unit as u on u.municipality_code = p.municipality_code and u.unit_id = p.unit_id
 ),
 -- Within one cell a citizen counts once, so months do not add up to years, nor units to the municipality.
@@ -55,7 +40,7 @@ ended as (
         max(end_order) as end_order
     from (select *, unnest([false, true]) as yearly from scoped where from_end and end_date is not null)
     group by
-        municipality_code, scope, citizen_id, yearly, case when yearly then end_month / 12 * 12 + 11 else end_month end
+        municipality_code, scope, citizen_number, yearly, case when yearly then end_month / 12 * 12 + 11 else end_month end
 ),
 started as (
     select
@@ -66,7 +51,7 @@ started as (
         max(start_order) as start_order
     from (select *, unnest([false, true]) as yearly from scoped where from_start)
     group by
-        municipality_code, scope, citizen_id, yearly, case when yearly then start_month / 12 * 12 + 11 else start_month end
+        municipality_code, scope, citizen_number, yearly, case when yearly then start_month / 12 * 12 + 11 else start_month end
 ),
 counted as (
     select
@@ -81,7 +66,7 @@ counted as (
         count(*) filter (where p.effect_3m_sustained = 'success') as success_sustained,
         count(*) filter (where p.effect_3m_sustained in ('success', 'failure')) as n_sustained
     from ended as e
-    join participation as p on p.municipality_code = e.municipality_code and p.end_order = e.end_order
+    join core.ranked_outcome as p on p.municipality_code = e.municipality_code and p.end_order = e.end_order
     group by e.municipality_code, e.scope, e.yearly, e.month_number
 ),
 counted_7m as (
@@ -93,21 +78,21 @@ counted_7m as (
         count(*) filter (where p.effect_7m = 'success') as success_7m,
         count(*) filter (where p.effect_7m in ('success', 'failure')) as n_7m
     from started as s
-    join participation as p on p.municipality_code = s.municipality_code and p.start_order = s.start_order
+    join core.ranked_outcome as p on p.municipality_code = s.municipality_code and p.start_order = s.start_order
     group by s.municipality_code, s.scope, s.yearly, s.month_number
 ),
 effect as (
-    select municipality_code, 'effect_1m' as indicator, scope, yearly, month_number, success_1m as successes, n_1m as n
+    select
+        municipality_code,
+        scope,
+        yearly,
+        month_number,
+        unnest(['effect_1m', 'effect_3m', 'effect_3m_sustained']) as indicator,
+        unnest([success_1m, success_3m, success_sustained]) as successes,
+        unnest([n_1m, n_3m, n_sustained]) as n
     from counted
     union all
-    select municipality_code, 'effect_3m' as indicator, scope, yearly, month_number, success_3m as successes, n_3m as n
-    from counted
-    union all
-    select municipality_code, 'effect_3m_sustained' as indicator, scope, yearly, month_number, success_sustained as successes,
-        n_sustained as n
-    from counted
-    union all
-    select municipality_code, 'effect_7m' as indicator, scope, yearly, month_number, success_7m as successes, n_7m as n
+    select municipality_code, scope, yearly, month_number, 'effect_7m' as indicator, success_7m as successes, n_7m as n
     from counted_7m
 )
 select

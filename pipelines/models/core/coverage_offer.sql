@@ -79,43 +79,60 @@ ended as (
     left join core.smiley as s
         on s.municipality_code = p.municipality_code and s.offer_id = p.offer_id and s.day = d.last_day
 ),
-judged as (
-    select
-        municipality_code,
-        period,
-        offer_id,
-        target_group,
-        unnest([
-            'age_group', 'attendance_share', 'closer_to_job_share', 'effect_3m', 'progression', 'satisfaction_share', 'smiley'
-        ]) as indicator,
-        unnest([has_age, has_hours, has_closer, has_effect, has_progress, has_satisfaction, has_smiley]) as is_known,
-        unnest([all_ages, all_hours, all_answers, all_effects, all_progress, all_answers, all_visits]) as is_final
-    from ended
-    union all
-    select
-        p.municipality_code,
-        d.period,
-        p.offer_id,
-        p.target_group,
-        'effect_7m' as indicator,
-        p.effect_7m in ('success', 'failure') as is_known,
-        p.effect_7m = 'lost' as is_final
-    from participation as p
-    join core.overview_period as d on d.municipality_code = p.municipality_code and d.half_number = p.start_half
-),
+-- All indicators in one row: what each says nothing of is counted by whether it still may.
 counted as (
     select
         municipality_code,
         period,
         offer_id,
         target_group,
-        indicator,
         count(*) as participations,
-        count(*) filter (where is_known) as covered,
-        count(*) filter (where not is_known and is_final) as uncovered,
-        count(*) filter (where not is_known and not is_final) as pending
-    from judged
-    group by municipality_code, period, offer_id, target_group, indicator
+        count(*) filter (where has_age) as has_age,
+        count(*) filter (where not has_age and all_ages) as no_age,
+        count(*) filter (where has_hours) as has_hours,
+        count(*) filter (where not has_hours and all_hours) as no_hours,
+        count(*) filter (where has_closer) as has_closer,
+        count(*) filter (where not has_closer and all_answers) as no_closer,
+        count(*) filter (where has_effect) as has_effect,
+        count(*) filter (where not has_effect and all_effects) as no_effect,
+        count(*) filter (where has_progress) as has_progress,
+        count(*) filter (where not has_progress and all_progress) as no_progress,
+        count(*) filter (where has_satisfaction) as has_satisfaction,
+        count(*) filter (where not has_satisfaction and all_answers) as no_satisfaction,
+        count(*) filter (where has_smiley) as has_smiley,
+        count(*) filter (where not has_smiley and all_visits) as no_smiley
+    from ended
+    group by municipality_code, period, offer_id, target_group
+),
+counted_7m as (
+    select
+        p.municipality_code,
+        d.period,
+        p.offer_id,
+        p.target_group,
+        count(*) as participations,
+        count(*) filter (where p.effect_7m in ('success', 'failure')) as covered,
+        count(*) filter (where p.effect_7m = 'lost') as uncovered
+    from participation as p
+    join core.overview_period as d on d.municipality_code = p.municipality_code and d.half_number = p.start_half
+    group by p.municipality_code, d.period, p.offer_id, p.target_group
+),
+by_indicator as (
+    select
+        municipality_code,
+        period,
+        offer_id,
+        target_group,
+        participations,
+        unnest([
+            'age_group', 'attendance_share', 'closer_to_job_share', 'effect_3m', 'progression', 'satisfaction_share', 'smiley'
+        ]) as indicator,
+        unnest([has_age, has_hours, has_closer, has_effect, has_progress, has_satisfaction, has_smiley]) as covered,
+        unnest([no_age, no_hours, no_closer, no_effect, no_progress, no_satisfaction, no_smiley]) as uncovered
+    from counted
+    union all
+    select municipality_code, period, offer_id, target_group, participations, 'effect_7m' as indicator, covered, uncovered
+    from counted_7m
 ),
 -- Not grouping sets, through which no filter on the municipality passes.
 cell as (
@@ -128,8 +145,8 @@ cell as (
         participations,
         covered,
         uncovered,
-        pending
-    from counted
+        participations - covered - uncovered as pending
+    from by_indicator
 )
 select
     municipality_code,  -- Municipality.

@@ -12,43 +12,27 @@ with last_period as (
     from core.overview_period
     group by municipality_code
 ),
--- The place of a participation among the municipality's, by start and by end: what is latest is then a maximum of numbers.
-participation as (
+-- One row for each half-year in which the participation runs on some day.
+running as (
     select
         o.municipality_code,
         o.offer_id,
         o.target_group,
-        o.citizen_id,
+        o.citizen_number,
         o.start_date,
-        o.end_date,
-        o.age_group,
-        o.prior_weeks,
-        o.effect_1m,
-        o.effect_3m,
-        date_part('year', o.start_date) * 2 + (date_part('month', o.start_date) - 1) / 6 as start_half,
+        least(o.end_date, cast(o.exit_date - interval '1 day' as date)) as last_day,
         date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6 as end_half,
-        l.half_number as last_half,
-        row_number() over (partition by o.municipality_code order by o.start_date, o.participation_id) as start_order,
-        row_number() over (
-            partition by o.municipality_code order by o.end_date, o.start_date, o.participation_id
-        ) as end_order
-    from core.participation_outcome as o
+        o.start_order,
+        o.end_order,
+        unnest(range(
+            date_part('year', o.start_date) * 2 + (date_part('month', o.start_date) - 1) / 6,
+            least(
+                coalesce(date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6, l.half_number),
+                l.half_number
+            ) + 1
+        )) as half_number
+    from core.ranked_outcome as o
     join last_period as l on l.municipality_code = o.municipality_code
-),
--- One row for each half-year in which the participation runs on some day.
-running as (
-    select
-        municipality_code,
-        offer_id,
-        target_group,
-        citizen_id,
-        start_date,
-        end_date,
-        end_half,
-        start_order,
-        end_order,
-        unnest(range(start_half, least(coalesce(end_half, last_half), last_half) + 1)) as half_number
-    from participation
 ),
 -- Each participation stands in its target group and among all.
 standing as (
@@ -61,18 +45,13 @@ member as (
         r.half_number,
         r.offer_id,
         r.cell_group as target_group,
-        r.citizen_id,
-        bool_or(
-            r.start_date <= d.stock_day
-            and (r.end_date is null or r.end_date >= d.stock_day)
-            and (g.exit_date is null or g.exit_date > d.stock_day)
-        ) as in_offer,
+        r.citizen_number,
+        bool_or(r.start_date <= d.stock_day and (r.last_day is null or r.last_day >= d.stock_day)) as in_offer,
         max(r.start_order) as start_order,
         max(case when r.end_half = r.half_number then r.end_order end) as end_order
     from standing as r
     join core.overview_period as d on d.municipality_code = r.municipality_code and d.half_number = r.half_number
-    left join core.offer_citizen as g on g.municipality_code = r.municipality_code and g.citizen_id = r.citizen_id
-    group by r.municipality_code, r.half_number, r.offer_id, r.cell_group, r.citizen_id
+    group by r.municipality_code, r.half_number, r.offer_id, r.cell_group, r.citizen_number
 ),
 counted as (
     select
@@ -95,8 +74,8 @@ counted as (
         count(*) filter (where e.effect_3m = 'pending') as pending,
         count(*) filter (where e.effect_3m = 'lost') as lost
     from member as m
-    join participation as s on s.municipality_code = m.municipality_code and s.start_order = m.start_order
-    left join participation as e on e.municipality_code = m.municipality_code and e.end_order = m.end_order
+    join core.ranked_outcome as s on s.municipality_code = m.municipality_code and s.start_order = m.start_order
+    left join core.ranked_outcome as e on e.municipality_code = m.municipality_code and e.end_order = m.end_order
     group by m.municipality_code, m.half_number, m.offer_id, m.target_group
 ),
 cell as (

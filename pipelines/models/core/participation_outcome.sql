@@ -9,9 +9,13 @@ select
     p.municipality_code,  -- Municipality that ordered it.
     p.citizen_id,  -- Pseudonym of the citizen.
     p.offer_id,  -- The offer.
+    p.unit_id,  -- Unit that ordered it.
+    p.workplace,  -- none, internship or wage_subsidy.
     p.target_group,  -- Target group of the citizen in this participation.
     p.start_date,  -- First day.
     p.end_date,  -- Last day; null while it runs.
+    c.birth_year,  -- The citizen's year of birth; null where it is not known.
+    c.exit_date,  -- Day on which the citizen died, emigrated or was pensioned.
     age_group(c.birth_year, p.start_date) as age_group,  -- <30, 30+ or unknown, at the start.
     prior_weeks(k.calendar, p.start_date) as prior_weeks,  -- Weeks of unbroken public support before the start.
     outcome_at(k.calendar, c.exit_date, h.complete_through, p.end_date, 1) as effect_1m,  -- Self-supporting one month after the end: success, failure, pending or lost; null while it runs.

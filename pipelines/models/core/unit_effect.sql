@@ -3,38 +3,50 @@
 -- partition_by: municipality_code
 -- definition: effect_1m@1, effect_3m@1, effect_3m_sustained@1, effect_7m@1
 with
--- A participation counts by its end and by its start.
-anchored as (
-    select
-        o.municipality_code,
-        p.unit_id,
-        o.citizen_id,
-        o.participation_id,
-        o.start_date,
-        unnest([o.end_date, o.start_date]) as anchor,
-        unnest([o.effect_1m, null]) as effect_1m,
-        unnest([o.effect_3m, null]) as effect_3m,
-        unnest([o.effect_3m_sustained, null]) as effect_3m_sustained,
-        unnest([null, o.effect_7m]) as effect_7m,
-        unnest([true, false]) as by_end
-    from core.participation_outcome as o
-    join core.participation as p
-        on p.municipality_code = o.municipality_code and p.participation_id = o.participation_id
-),
-dated as (
-    select *, date_part('year', anchor) * 12 + date_part('month', anchor) - 1 as month_number
-    from anchored
-    where anchor is not null
-),
 -- Within a unit and month a citizen counts once, by the latest.
-ranked as (
+ended as (
     select
-        *,
-        row_number() over (
-            partition by municipality_code, unit_id, citizen_id, by_end, month_number
-            order by anchor desc, start_date desc, participation_id desc
-        ) as place
-    from dated
+        municipality_code,
+        unit_id,
+        date_part('year', end_date) * 12 + date_part('month', end_date) - 1 as month_number,
+        max(end_order) as end_order
+    from core.ranked_outcome
+    where end_date is not null
+    group by
+        municipality_code, unit_id, citizen_number, date_part('year', end_date) * 12 + date_part('month', end_date) - 1
+),
+started as (
+    select
+        municipality_code,
+        unit_id,
+        date_part('year', start_date) * 12 + date_part('month', start_date) - 1 as month_number,
+        max(start_order) as start_order
+    from core.ranked_outcome
+    group by
+        municipality_code, unit_id, citizen_number, date_part('year', start_date) * 12 + date_part('month', start_date) - 1
+),
+latest as (
+    select
+        e.municipality_code,
+        e.unit_id,
+        e.month_number,
+        p.effect_1m,
+        p.effect_3m,
+        p.effect_3m_sustained,
+        null as effect_7m
+    from ended as e
+    join core.ranked_outcome as p on p.municipality_code = e.municipality_code and p.end_order = e.end_order
+    union all
+    select
+        s.municipality_code,
+        s.unit_id,
+        s.month_number,
+        null as effect_1m,
+        null as effect_3m,
+        null as effect_3m_sustained,
+        p.effect_7m
+    from started as s
+    join core.ranked_outcome as p on p.municipality_code = s.municipality_code and p.start_order = s.start_order
 )
 select
     municipality_code,  -- Municipality.
@@ -48,6 +60,5 @@ select
     count(*) filter (where effect_3m_sustained in ('success', 'failure')) as n_sustained,  -- Citizens of whom that is known.
     count(*) filter (where effect_7m = 'success') as success_7m,  -- The same in three of the seven months after the start.
     count(*) filter (where effect_7m in ('success', 'failure')) as n_7m  -- Citizens of whom that is known.
-from ranked
-where place = 1
+from latest
 group by municipality_code, unit_id, month_number

@@ -27,68 +27,71 @@ participation as (
         o.municipality_code,
         o.offer_id,
         o.target_group,
-        o.citizen_id,
-        o.participation_id,
-        o.start_date,
-        o.end_date,
-        p.workplace,
-        o.effect_3m_sustained,
-        o.effect_7m,
+        o.citizen_number,
+        o.start_order,
+        o.end_order,
+        cast(o.end_date as int) - cast(o.start_date as int) + 1 as days,
+        -- 1 yes, 0 no, 2 not known.
+        case o.effect_3m_sustained when 'success' then 1 when 'failure' then 0 else 2 end as state_3m,
+        case o.effect_7m when 'success' then 1 when 'failure' then 0 else 2 end as state_7m,
+        case when o.workplace <> 'none' then 1 when o.workplace is not null then 0 else 2 end as state_workplace,
         o.end_date > h.after_3m and o.end_date <= h.until_3m as in_3m,
         o.start_date > h.after_7m and o.start_date <= h.until_7m as in_7m,
         o.end_date > h.after_12m and o.end_date <= h.complete_through as in_12m
-    from core.participation_outcome as o
+    from core.ranked_outcome as o
     join horizon as h on h.municipality_code = o.municipality_code
-    join core.participation as p on p.municipality_code = o.municipality_code and p.participation_id = o.participation_id
     where o.end_date > h.after_3m or o.start_date > h.after_7m
 ),
 recent as (
-    select municipality_code, offer_id, target_group, citizen_id, participation_id, start_date, end_date,
-        workplace, effect_3m_sustained, effect_7m, in_3m, in_7m, in_12m
-    from participation
-    where in_3m or in_7m or in_12m
-    union all
-    select municipality_code, offer_id, 'all' as target_group, citizen_id, participation_id, start_date, end_date,
-        workplace, effect_3m_sustained, effect_7m, in_3m, in_7m, in_12m
+    select *, unnest([target_group, 'all']) as cell_group
     from participation
     where in_3m or in_7m or in_12m
 ),
--- Within one cell a citizen counts once, by the latest anchor in the window.
+-- Within one cell a citizen counts once, by the latest anchor in the window. The latest and what it tells are one number, since a
+-- greatest number is found much faster than a last row.
 citizen as (
     select
         municipality_code,
         offer_id,
-        target_group,
-        citizen_id,
-        last_value(effect_3m_sustained order by end_date, start_date, participation_id) filter (where in_3m) as effect_3m_sustained,
-        last_value(cast(end_date as int) - cast(start_date as int) + 1 order by end_date, start_date, participation_id)
-            filter (where in_3m) as days,
-        last_value(effect_7m order by start_date, participation_id) filter (where in_7m) as effect_7m,
-        last_value(workplace order by end_date, start_date, participation_id) filter (where in_12m) as workplace
+        cell_group as target_group,
+        citizen_number,
+        max(case when in_3m then (end_order * 4 + state_3m) * 100000 + days end) as last_3m,
+        max(case when in_7m then start_order * 4 + state_7m end) as last_7m,
+        max(case when in_12m then end_order * 4 + state_workplace end) as last_12m
     from recent
-    group by municipality_code, offer_id, target_group, citizen_id
+    group by municipality_code, offer_id, cell_group, citizen_number
+),
+told as (
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        last_3m / 100000 % 4 as state_3m,
+        last_3m % 100000 as days,
+        last_7m % 4 as state_7m,
+        last_12m % 4 as state_workplace
+    from citizen
 ),
 counted as (
     select
         municipality_code,
         offer_id,
         target_group,
-        count(*) filter (where effect_3m_sustained = 'success') as success_3m,
-        count(*) filter (where effect_3m_sustained in ('success', 'failure')) as n_3m,
-        sum(days) filter (where effect_3m_sustained in ('success', 'failure')) as days,
-        count(*) filter (where effect_7m = 'success') as success_7m,
-        count(*) filter (where effect_7m in ('success', 'failure')) as n_7m,
-        count(*) filter (where workplace <> 'none') as at_workplace,
-        count(workplace) as n_workplace
-    from citizen
+        count(*) filter (where state_3m = 1) as success_3m,
+        count(*) filter (where state_3m < 2) as n_3m,
+        sum(days) filter (where state_3m < 2) as days,
+        count(*) filter (where state_7m = 1) as success_7m,
+        count(*) filter (where state_7m < 2) as n_7m,
+        count(*) filter (where state_workplace = 1) as at_workplace,
+        count(*) filter (where state_workplace < 2) as n_workplace
+    from told
     group by municipality_code, offer_id, target_group
 ),
 ever as (
     select o.municipality_code, o.offer_id, o.target_group, h.complete_through
     from (
-        select distinct municipality_code, offer_id, target_group from core.participation_outcome
-        union all
-        select distinct municipality_code, offer_id, 'all' as target_group from core.participation_outcome
+        select distinct municipality_code, offer_id, unnest([target_group, 'all']) as target_group
+        from (select distinct municipality_code, offer_id, target_group from core.ranked_outcome) as there
     ) as o
     left join horizon as h on h.municipality_code = o.municipality_code
 ),

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// With more changed values of a column than this the model is computed whole.
-const VALUES: usize = 2000;
+const VALUES: usize = 20_000;
 
 /// In more parts than this no values are looked for: rows of both versions are held in memory for it.
 const PARTS: usize = 10;

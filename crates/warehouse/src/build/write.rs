@@ -146,7 +146,7 @@ impl Step<'_> {
         };
         let rows = match node.marked_rows(&self.ctx).await? {
             Some(marked) => marked,
-            None => node.rows(&self.ctx).await?,
+            None => node.rows_at_once(&self.ctx).await?,
         };
         match extent {
             Extent::Parts(parts, causes) => {

@@ -12,6 +12,7 @@ use datafusion::{
     common::JoinType,
     error::Result,
     functions::expr_fn::{coalesce, nullif, split_part},
+    functions_aggregate::expr_fn::count,
     functions_window::expr_fn::row_number,
     logical_expr::{Expr, ExprFunctionExt, SortExpr, cast},
     prelude::{DataFrame, SessionContext, ident, lit},
@@ -69,6 +70,58 @@ pub(super) async fn rows(ctx: &SessionContext, entity: &Entity) -> Result<DataFr
         .filter(ident(DELETED).is_not_true())?
         .select(columns)
 }
+
+/// The same, for a table that is computed at once. Most things have landed once, which an aggregate over their keys tells: only the
+/// others are sorted by where they stand in the log.
+pub(crate) async fn rows_at_once(ctx: &SessionContext, entity: &Entity) -> Result<DataFrame> {
+    let landed = ctx.table(entity.raw_table().as_str()).await?;
+    let columns = given(&landed, entity)?;
+    let keys: Vec<Expr> = entity.key.iter().map(ident).collect();
+    let again = landed
+        .clone()
+        .aggregate(keys.clone(), vec![count(lit(1)).alias(TIMES)])?
+        .filter(ident(TIMES).gt(lit(1)))?
+        .select(keys)?
+        .limit(0, Some(MANY + 1))?
+        .collect()
+        .await?;
+    if again.iter().map(RecordBatch::num_rows).sum::<usize>() > MANY {
+        return rows(ctx, entity).await;
+    }
+    let rows = match in_memory(ctx, again)? {
+        None => landed,
+        Some(again) => {
+            let (keys, renamed) = keys_of(entity, "_again");
+            let again = again.select(
+                keys.iter()
+                    .zip(&renamed)
+                    .map(|(key, name)| ident(*key).alias(name)),
+            )?;
+            let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
+            // The few keys are what is held in memory.
+            let of = |kind| {
+                again
+                    .clone()
+                    .join(landed.clone(), kind, &renamed, &keys, None)
+            };
+            let names: Vec<Expr> = landed
+                .schema()
+                .fields()
+                .iter()
+                .map(|it| ident(it.name()))
+                .collect();
+            let latest = latest(of(JoinType::RightSemi)?, entity)?.select(names)?;
+            of(JoinType::RightAnti)?.union(latest)?
+        }
+    };
+    rows.filter(ident(DELETED).is_not_true())?.select(columns)
+}
+
+/// How many versions of a thing have landed.
+const TIMES: &str = "_times";
+
+/// The keys of more things than this are not held in memory.
+const MANY: usize = 1 << 18;
 
 /// What has landed since a table was built.
 pub(crate) struct News {

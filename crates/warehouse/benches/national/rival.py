@@ -1,4 +1,4 @@
-"""The outcomes of all participations from the same Parquet files, in DuckDB's SQL: `duckdb.py LAKE BENEFITS THREADS`.
+"""The outcomes of all participations from the same Parquet files, in DuckDB's SQL: `rival.py LAKE BENEFITS THREADS`.
 
 Prints one JSON object: seconds, peak memory, and the sums that both sides must agree on.
 """

@@ -298,19 +298,29 @@ async fn correct(lake: &Lake, entity: &str, which: &str) {
 /// The outcomes of all participations from current state, with nothing prepared: the models' own SQL, calendars and all.
 async fn outcomes(lake: &Lake) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/models/core");
-    let model = |name: &str| {
-        let text = std::fs::read_to_string(folder.join(name)).unwrap();
-        format!("({text}\n)")
-    };
-    let query = model("participation_outcome.sql")
-        .replace(
-            "core.support_calendar as",
-            &format!("{} as", model("support_calendar.sql")),
-        )
-        .replace(
-            "core.offer_citizen as",
-            &format!("{} as", model("offer_citizen.sql")),
-        );
+    let outcome = std::fs::read_to_string(folder.join("participation_outcome.sql")).unwrap();
+    // The tables behind the two that are prepared for each municipality.
+    let query = [
+        (
+            "core.offer_citizen as c on c.municipality_code = p.municipality_code and c.citizen_id = p.citizen_id",
+            "core.citizen as c on c.citizen_id = p.citizen_id",
+        ),
+        (
+            "core.support_calendar as k on k.municipality_code = p.municipality_code and k.citizen_id = p.citizen_id",
+            "(select s.citizen_id, support_calendar(s.from_date, s.to_date) as calendar
+              from core.benefit_spell as s
+              join ref.benefit as b on b.code = s.benefit
+                  and (b.valid_from is null or b.valid_from <= s.from_date)
+                  and (b.valid_to is null or b.valid_to >= s.from_date)
+              where b.counts_as_support
+              group by s.citizen_id) as k on k.citizen_id = p.citizen_id",
+        ),
+    ]
+    .into_iter()
+    .fold(format!("({outcome}\n)"), |query, (prepared, behind)| {
+        assert!(query.contains(prepared), "the model joins otherwise");
+        query.replace(prepared, behind)
+    });
     let counts = [
         ("effect_1m", vec!["success", "failure", "pending", "lost"]),
         ("effect_3m", vec!["success", "failure"]),

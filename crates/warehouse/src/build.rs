@@ -35,6 +35,7 @@ use crate::{
 };
 
 pub(crate) use candidates::Candidates;
+use changes::ChangedValues;
 pub use changes::{Extent, Reason};
 pub(crate) use parts::{MUNICIPALITY, is_split, parts_in, within};
 pub use plan::{Planned, Work};
@@ -131,6 +132,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
+            changed_values: ChangedValues::default(),
         };
         step.plan().await
     }
@@ -159,6 +161,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
+            changed_values: ChangedValues::default(),
         };
         let outcomes = step.all().await?;
         let references = step.references(&outcomes).await?;

@@ -327,6 +327,8 @@ pub(super) fn is_passing(err: &KafkaError) -> bool {
                 | Code::NotLeaderForPartition
                 | Code::LeaderNotAvailable
                 | Code::FencedLeaderEpoch
+                // The broker has not heard yet of the leader that the client knows.
+                | Code::UnknownLeaderEpoch
         )
     )
 }

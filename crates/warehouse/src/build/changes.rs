@@ -1,7 +1,7 @@
 //! How much of a model has to be computed again: what changed in the tables it reads, and which of its rows that can reach.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
 };
@@ -18,6 +18,7 @@ use datafusion::{
     prelude::{DataFrame, ident, lit},
 };
 use lake::{Changes, History, Part};
+use tokio::sync::Mutex;
 
 use super::{
     digest::telling,
@@ -37,6 +38,9 @@ const VALUES: usize = 20_000;
 
 /// In more parts than this no values are looked for: rows of both versions are held in memory for it.
 const PARTS: usize = 10;
+
+/// The values of a column that changed in some parts of a table, by table, parts and column: several models ask for the same.
+pub(super) type ChangedValues = Mutex<HashMap<(String, BTreeSet<Part>, String), Option<Vec<Expr>>>>;
 
 /// How much of a table is computed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,10 +239,20 @@ impl Step<'_> {
         let Some((column, of_read)) = leading else {
             return Ok(None);
         };
-        let before = self.part_rows(read, was, changed).await?;
-        let after = self.part_rows(read, now.version, changed).await?;
-        let values = changed_values(before, after, &of_read).await;
-        let Some(values) = values.map_err(failed)? else {
+        let key = (read.to_owned(), changed.clone(), of_read);
+        let mut known = self.changed_values.lock().await;
+        let values = match known.get(&key) {
+            Some(values) => values.clone(),
+            None => {
+                let before = self.part_rows(read, was, changed).await?;
+                let after = self.part_rows(read, now.version, changed).await?;
+                let values = changed_values(before, after, &key.2).await;
+                let values = values.map_err(failed)?;
+                known.entry(key).or_insert(values).clone()
+            }
+        };
+        drop(known);
+        let Some(values) = values else {
             return Ok(None);
         };
         let has_one = ident(column).in_list(values, false);
@@ -319,7 +333,7 @@ async fn changed_values(
             .collect(),
     )?;
     // Each row with how many times more it is there now; and where to find one like it.
-    let mut counts: BTreeMap<OwnedRow, (i64, &RecordBatch, usize)> = BTreeMap::new();
+    let mut counts: HashMap<OwnedRow, (i64, &RecordBatch, usize)> = HashMap::new();
     for (batches, sign) in [(&before, -1), (&after, 1)] {
         for batch in batches {
             let columns: Vec<_> = telling

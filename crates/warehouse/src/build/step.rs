@@ -16,7 +16,7 @@ use spec::Reference;
 use telemetry::{SPANS, metric};
 use tracing::{Instrument, field::Empty};
 
-use super::{BuildEvent, Builder, Candidates, Extent, write::Made};
+use super::{BuildEvent, Builder, Candidates, Extent, changes::ChangedValues, write::Made};
 use crate::{
     Error, Result, SetAside,
     checks::{self, CheckResult},
@@ -91,6 +91,8 @@ pub(super) struct Step<'a> {
     pub(super) ctx: SessionContext,
     /// What earlier builds computed.
     pub(super) computed: &'a Computed,
+    /// What was looked for already.
+    pub(super) changed_values: ChangedValues,
 }
 
 impl Step<'_> {

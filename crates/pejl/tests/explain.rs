@@ -151,7 +151,7 @@ fn numbers_of_the_overview_are_explained_down_to_rows_offsets_and_files() {
                 .find(|it| it["table"] == into);
             into.unwrap().clone()
         };
-        let outcomes = went(&told, "core.participation_outcome", "core.offer_overview");
+        let outcomes = went(&told, "core.ranked_outcome", "core.offer_overview");
         let found: Vec<&str> = outcomes["sample"]
             .as_array()
             .unwrap()
@@ -159,6 +159,8 @@ fn numbers_of_the_overview_are_explained_down_to_rows_offsets_and_files() {
             .map(|it| it["participation_id"].as_str().unwrap())
             .collect();
         assert_eq!(found, expected, "{question}");
+        let counted = went(&told, "core.participation_outcome", "core.ranked_outcome");
+        assert_eq!(counted["rows"], expected.len());
         let current = went(&told, "core.participation", "core.participation_outcome");
         assert_eq!(current["rows"], expected.len());
 

@@ -146,7 +146,9 @@ impl Step<'_> {
         };
         let rows = match node.marked_rows(&self.ctx).await? {
             Some(marked) => marked,
-            None => node.rows_at_once(&self.ctx).await?,
+            // That looks through all that has landed, which is worth it only where all is computed.
+            None if matches!(extent, Extent::Whole(_)) => node.rows_at_once(&self.ctx).await?,
+            None => node.rows(&self.ctx).await?,
         };
         match extent {
             Extent::Parts(parts, causes) => {

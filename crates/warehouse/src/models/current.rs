@@ -92,11 +92,7 @@ pub(crate) async fn rows_at_once(ctx: &SessionContext, entity: &Entity) -> Resul
         None => landed,
         Some(again) => {
             let (keys, renamed) = keys_of(entity, "_again");
-            let again = again.select(
-                keys.iter()
-                    .zip(&renamed)
-                    .map(|(key, name)| ident(*key).alias(name)),
-            )?;
+            let again = again.select(called(&keys, &renamed))?;
             let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
             // The few keys are what is held in memory.
             let of = |kind| {
@@ -104,13 +100,7 @@ pub(crate) async fn rows_at_once(ctx: &SessionContext, entity: &Entity) -> Resul
                     .clone()
                     .join(landed.clone(), kind, &renamed, &keys, None)
             };
-            let names: Vec<Expr> = landed
-                .schema()
-                .fields()
-                .iter()
-                .map(|it| ident(it.name()))
-                .collect();
-            let latest = latest(of(JoinType::RightSemi)?, entity)?.select(names)?;
+            let latest = latest(of(JoinType::RightSemi)?, entity)?.select(columns_of(&landed))?;
             of(JoinType::RightAnti)?.union(latest)?
         }
     };
@@ -166,11 +156,7 @@ pub(crate) async fn news(
         .map(|it| ident(it.name()))
         .collect();
     let (keys, renamed) = keys_of(entity, "_changed");
-    let changed = winners.select(
-        keys.iter()
-            .zip(&renamed)
-            .map(|(key, name)| ident(*key).alias(name)),
-    )?;
+    let changed = winners.select(called(&keys, &renamed))?;
     let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
     let built = ctx.read_table(built)?.filter(within(&parts)?)?;
     let stays = built.join(changed, JoinType::LeftAnti, &keys, &renamed, None)?;
@@ -197,12 +183,7 @@ async fn beats(
     let Some(winners) = in_memory(ctx, winners)? else {
         return Ok(Vec::new());
     };
-    let names: Vec<Expr> = winners
-        .schema()
-        .fields()
-        .iter()
-        .map(|it| ident(it.name()))
-        .collect();
+    let names = columns_of(&winners);
     let (keys, renamed) = keys_of(entity, BEFORE);
     let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
     let left = [ident(MUNICIPALITY).alias(LEFT), lit(true).alias(LEFT_ROW)];
@@ -255,16 +236,28 @@ fn keys_of<'a>(entity: &'a Entity, row: &str) -> (Vec<&'a str>, Vec<String>) {
     (keys, renamed)
 }
 
+/// All columns of some rows, by name.
+fn columns_of(rows: &DataFrame) -> Vec<Expr> {
+    let fields = rows.schema().fields().iter();
+    fields.map(|it| ident(it.name())).collect()
+}
+
+/// Key columns under other names.
+fn called(keys: &[&str], names: &[String]) -> Vec<Expr> {
+    let both = keys.iter().zip(names);
+    both.map(|(key, name)| ident(*key).alias(name)).collect()
+}
+
 /// Key and place of a row called `row`.
 fn place_of(entity: &Entity, row: &str) -> Vec<Expr> {
     let (keys, renamed) = keys_of(entity, row);
-    let keys = keys.into_iter().zip(renamed);
     let place = [
         (incarnation(), INCARNATION),
         (ident(PARTITION), PARTITION),
         (ident(OFFSET), OFFSET),
     ];
-    keys.map(|(key, name)| ident(key).alias(name))
+    called(&keys, &renamed)
+        .into_iter()
         .chain(place.map(|(column, name)| column.alias(format!("{row}{name}"))))
         .collect()
 }

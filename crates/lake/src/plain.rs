@@ -13,8 +13,6 @@ use datafusion::{
             PartitionedFile,
             helpers::{expr_applicable_for_cols, filter_partitioned_file},
         },
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
-        source::DataSourceExec,
         table_schema::TableSchema,
     },
     error::DataFusionError,
@@ -23,14 +21,11 @@ use datafusion::{
     physical_plan::ExecutionPlan,
     scalar::ScalarValue,
 };
-use deltalake::{
-    delta_datafusion::{DeltaScanConfig, DeltaScanNext, engine::AsObjectStoreUrl},
-    kernel::Snapshot,
-};
+use deltalake::delta_datafusion::engine::AsObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
-use crate::{Error, Lake, Result, provider::make_known};
+use crate::{Error, Lake, Result, provider::Opened, scan};
 
 impl Lake {
     /// The table at `version`, as [`Lake::provider`] has it, in a form whose scans every process can run that
@@ -44,25 +39,22 @@ impl Lake {
         table: &str,
         version: Option<i64>,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
-        let version = match version {
-            Some(version) => version,
-            None => match self.version(table).await? {
-                Some(version) => version,
-                None => return Ok(None),
-            },
+        let Some(version) = self.version_or_latest(table, version).await? else {
+            return Ok(None);
         };
         self.check_plain(table).await?;
+        let Some(opened) = self.opened(table, version).await? else {
+            return Ok(None);
+        };
+        let Opened {
+            snapshot,
+            scan,
+            split_by,
+        } = opened;
         let gone = |err: &dyn std::fmt::Display| {
             Error::damaged(table, format!("version {version}: {err}"))
         };
-        let at = u64::try_from(version).map_err(|err| gone(&err))?;
         let log = self.log_store(table);
-        let snapshot = Snapshot::try_new(log.as_ref(), Some(at)).await;
-        let snapshot = snapshot.map_err(|err| gone(&err))?;
-        let split_by = snapshot.metadata().partition_columns().to_vec();
-        let mut config = DeltaScanConfig::new().with_wrap_partition_values(false);
-        config.schema_force_view_types = false;
-        let scan = DeltaScanNext::new(snapshot.clone(), config).map_err(|err| gone(&err))?;
         let schema = scan.schema();
         let columns = columns(&schema, &split_by);
         let files: Vec<PartitionedFile> = snapshot
@@ -154,30 +146,23 @@ impl TableProvider for Plain {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let host = make_known(&self.lake, session);
-        let columns = self.columns.clone();
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let wanted = projection.unwrap_or(&all).iter();
         let wanted = wanted.map(|at| {
-            columns
+            self.columns
                 .table_schema()
                 .index_of(self.schema.field(*at).name())
         });
         let wanted: Vec<usize> = wanted.collect::<Result<_, _>>()?;
-        let readers = session.config().target_partitions().max(1);
         let files = self.chosen(filters)?;
-        let mut groups = vec![Vec::new(); readers.min(files.len().max(1))];
-        let count = groups.len();
-        for (at, file) in files.into_iter().enumerate() {
-            groups[at % count].push(file);
-        }
-        let source = Arc::new(ParquetSource::new(columns));
-        let config = FileScanConfigBuilder::new(host, source)
-            .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
-            .with_projection_indices(Some(wanted))?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        scan::over(
+            &self.lake,
+            session,
+            self.columns.clone(),
+            files,
+            Some(wanted),
+            limit,
+        )
     }
 
     /// Whole files are left out by part, and the engine leaves out row groups; what passes is filtered again.

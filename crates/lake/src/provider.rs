@@ -36,32 +36,16 @@ impl Lake {
         table: &str,
         version: Option<i64>,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
-        let version = match version {
-            Some(version) => version,
-            None => match self.version(table).await? {
-                Some(version) => version,
-                None => return Ok(None),
-            },
+        let Some(version) = self.version_or_latest(table, version).await? else {
+            return Ok(None);
         };
         let slot = self.slot(table);
         if let Some(kept) = kept(&slot, version).await {
             return Ok(Some(kept));
         }
-        let gone = |err: &dyn std::fmt::Display| {
-            Error::damaged(table, format!("version {version}: {err}"))
+        let Some(Opened { scan, split_by, .. }) = self.opened(table, version).await? else {
+            return Ok(None);
         };
-        let at = u64::try_from(version).map_err(|err| gone(&err))?;
-        let log = self.log_store(table);
-        let snapshot = match Snapshot::try_new(log.as_ref(), Some(at)).await {
-            Ok(snapshot) => snapshot,
-            Err(_) if self.version(table).await?.is_none() => return Ok(None),
-            Err(err) => return Err(gone(&err)),
-        };
-        let split_by = snapshot.metadata().partition_columns().to_vec();
-        let mut config = DeltaScanConfig::new().with_wrap_partition_values(false);
-        // The columns read have the types that were written, not views of them.
-        config.schema_force_view_types = false;
-        let scan = DeltaScanNext::new(snapshot, config).map_err(|err| gone(&err))?;
         let schema = scan.schema();
         let mut names = schema.fields().iter().map(|it| it.name());
         let opened: Arc<dyn TableProvider> = Arc::new(LakeTable {
@@ -74,6 +58,49 @@ impl Lake {
         open.insert(0, (version, Arc::clone(&opened)));
         Ok(Some(opened))
     }
+
+    /// The version asked for, or the latest; `None` when there is no such table.
+    pub(crate) async fn version_or_latest(
+        &self,
+        table: &str,
+        version: Option<i64>,
+    ) -> Result<Option<i64>> {
+        match version {
+            Some(version) => Ok(Some(version)),
+            None => self.version(table).await,
+        }
+    }
+
+    /// What a version of a table is read by; `None` when there is no such table.
+    pub(crate) async fn opened(&self, table: &str, version: i64) -> Result<Option<Opened>> {
+        let gone = |err: &dyn std::fmt::Display| {
+            Error::damaged(table, format!("version {version}: {err}"))
+        };
+        let at = u64::try_from(version).map_err(|err| gone(&err))?;
+        let log = self.log_store(table);
+        let snapshot = match Snapshot::try_new(log.as_ref(), Some(at)).await {
+            Ok(snapshot) => snapshot,
+            Err(_) if self.version(table).await?.is_none() => return Ok(None),
+            Err(err) => return Err(gone(&err)),
+        };
+        let mut config = DeltaScanConfig::new().with_wrap_partition_values(false);
+        // The columns read have the types that were written, not views of them.
+        config.schema_force_view_types = false;
+        let scan = DeltaScanNext::new(snapshot.clone(), config).map_err(|err| gone(&err))?;
+        Ok(Some(Opened {
+            split_by: snapshot.metadata().partition_columns().to_vec(),
+            snapshot,
+            scan,
+        }))
+    }
+}
+
+/// A version of a table, with Delta's own scan of it.
+pub(crate) struct Opened {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) scan: DeltaScanNext,
+    /// The columns it is split by.
+    pub(crate) split_by: Vec<String>,
 }
 
 async fn kept(slot: &Slot, version: i64) -> Option<Arc<dyn TableProvider>> {

@@ -11,6 +11,7 @@ use datafusion::{
         listing::PartitionedFile,
         physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
         source::DataSourceExec,
+        table_schema::TableSchema,
     },
     error::DataFusionError,
     logical_expr::Expr,
@@ -68,20 +69,41 @@ impl TableProvider for Files {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let host = make_known(&self.lake, session);
-        let readers = session.config().target_partitions().max(1);
-        let files = self.files.iter().cloned().map(PartitionedFile::from);
-        let mut groups = vec![Vec::new(); readers.min(self.files.len().max(1))];
-        let count = groups.len();
-        for (at, file) in files.enumerate() {
-            groups[at % count].push(file);
-        }
-        let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)));
-        let config = FileScanConfigBuilder::new(host, source)
-            .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        over(
+            &self.lake,
+            session,
+            Arc::clone(&self.schema).into(),
+            self.files
+                .iter()
+                .cloned()
+                .map(PartitionedFile::from)
+                .collect(),
+            projection.cloned(),
+            limit,
+        )
     }
+}
+
+/// A scan of Parquet files, shared out among as many readers as the session has parts.
+pub(crate) fn over(
+    lake: &Lake,
+    session: &dyn Session,
+    columns: TableSchema,
+    files: Vec<PartitionedFile>,
+    projection: Option<Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let host = make_known(lake, session);
+    let readers = session.config().target_partitions().max(1);
+    let mut groups = vec![Vec::new(); readers.min(files.len().max(1))];
+    let count = groups.len();
+    for (at, file) in files.into_iter().enumerate() {
+        groups[at % count].push(file);
+    }
+    let config = FileScanConfigBuilder::new(host, Arc::new(ParquetSource::new(columns)))
+        .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
+        .with_projection_indices(projection)?
+        .with_limit(limit)
+        .build();
+    Ok(DataSourceExec::from_data_source(config))
 }

@@ -53,6 +53,11 @@ fn everything_listed_is_measured_and_nothing_else() {
     wait_for("a publication", PATIENCE, || {
         scrape(&up).sum("pejl_publication_number") >= 1.0
     });
+    // The first one may have been built before the units had landed. Another process looks: nothing is counted here.
+    wait_for("a publication with both units", PATIENCE, || {
+        let units = stage.sorted("select unit_id from core.unit");
+        units.lines().count() == 3
+    });
     let session = runtime.block_on(ask(&up));
     let missing = || -> Vec<&str> {
         let found = scrape(&up);

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Field, SchemaRef},
 };
 use deltalake::{
     datafile::writer::{DeltaWriter, WriterConfig},
@@ -30,6 +30,12 @@ pub const FILE_BYTES: NonZeroU64 = match NonZeroU64::new(96 << 20) {
 
 /// A row group is closed at this many rows, since it is held in memory until then, one for each partition.
 const ROW_GROUP_ROWS: usize = 128 << 10;
+
+/// Filters that tell which ids a row group may hold are made for this many; of more they tell less well.
+const FILTERED_IDS: u64 = 64 << 10;
+
+/// How often such a filter may be wrong: a row group is read for nothing.
+const FILTER_MISSES: f64 = 0.02;
 
 /// A column of which more differs is written as it is: identifiers gain nothing by a dictionary, and making one is work.
 const DICTIONARY_BYTES: usize = 128 << 10;
@@ -88,7 +94,8 @@ pub(crate) async fn write(
     Ok(adds)
 }
 
-/// How files are written. Columns that are not [`indexed`] get no statistics at all, so that no writer can put their values in the log.
+/// How files are written. Columns that are not [`indexed`] get no statistics at all, so that no writer can put their values in the log;
+/// those that name things get a filter, which stays in the file: a few things are found without reading where they are not.
 pub(crate) fn properties(schema: &SchemaRef, compression: Compression) -> WriterProperties {
     let kept = indexed(schema);
     let mut properties = WriterProperties::builder()
@@ -99,6 +106,11 @@ pub(crate) fn properties(schema: &SchemaRef, compression: Compression) -> Writer
     for field in schema.fields() {
         if !kept.contains(&format!("\"{}\"", field.name())) {
             let column = ColumnPath::from(field.name().as_str());
+            if is_id(field) {
+                properties = properties
+                    .set_column_bloom_filter_fpp(column.clone(), FILTER_MISSES)
+                    .set_column_bloom_filter_max_ndv(column.clone(), FILTERED_IDS);
+            }
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
         }
     }
@@ -113,6 +125,11 @@ pub(crate) async fn discard(lake: &Lake, table: &str, adds: &[Add]) {
             tracing::debug!(table, path = add.path, error = %err, "unused file left behind");
         }
     }
+}
+
+/// Whether a column names things.
+fn is_id(field: &Field) -> bool {
+    field.name().ends_with("_id") && field.data_type() == &DataType::Utf8
 }
 
 /// The columns whose least and greatest values are kept in the log. Texts are not: free text would

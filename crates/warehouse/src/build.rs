@@ -1,11 +1,15 @@
 //! A build: candidates of what changed, checks on the candidates, and one publication of all tables together.
 
 mod aside;
+mod by_id;
 mod candidates;
+mod changed_ids;
 mod changes;
 mod digest;
+mod one_of;
 mod parts;
 mod plan;
+mod proofs;
 mod reach;
 mod report;
 mod step;
@@ -34,11 +38,13 @@ use crate::{
     release::{self, Shelf},
 };
 
+pub(crate) use by_id::FEW_THINGS;
 pub(crate) use candidates::Candidates;
-use changes::ChangedValues;
+use changed_ids::ChangedIds;
 pub use changes::{Extent, Reason};
-pub(crate) use parts::{MUNICIPALITY, is_split, parts_in, within};
+pub(crate) use parts::{Changed, MUNICIPALITY, is_split, parts_in, within};
 pub use plan::{Planned, Work};
+pub(crate) use proofs::Proofs;
 pub use report::{BuildEvent, BuildReport, BuiltModel, Failure};
 pub(crate) use step::Computed;
 use step::{Outcome, Step};
@@ -65,6 +71,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) shelf: &'a Shelf,
     /// Whether queries run in other processes.
     pub(crate) is_sent: bool,
+    /// What earlier builds found out about the models.
+    pub(crate) proofs: &'a Proofs,
     /// Makes the session that models are planned in.
     pub(crate) session: &'a (dyn Fn(Arc<Candidates>) -> Result<SessionContext> + Send + Sync),
     /// Told what happens.
@@ -132,7 +140,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
-            changed_values: ChangedValues::default(),
+            changed_ids: ChangedIds::default(),
         };
         step.plan().await
     }
@@ -161,7 +169,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
-            changed_values: ChangedValues::default(),
+            changed_ids: ChangedIds::default(),
         };
         let outcomes = step.all().await?;
         let references = step.references(&outcomes).await?;

@@ -13,13 +13,12 @@ use datafusion::{
     prelude::SessionContext,
     sql::unparser::expr_to_sql,
 };
-use lake::Part;
 use serde::{Deserialize, Serialize};
 use spec::{Mistake, Question, Reference, Severity};
 
 use crate::{
     Error, Result, SetAside,
-    build::{MUNICIPALITY, is_split, within},
+    build::{Changed, MUNICIPALITY, is_split},
     models::{Node, Origin},
 };
 
@@ -128,9 +127,9 @@ struct Rule {
     line: Option<u64>,
 }
 
-/// Which rows have to be looked at: those of these municipalities, except by the checks named, which look at all. The other
-/// rows have passed already.
-pub(crate) type Since<'a> = Option<(&'a BTreeSet<Part>, &'a BTreeSet<String>)>;
+/// Which rows have to be looked at: those that changed, except by the checks named, which look at all. The other rows have passed
+/// already.
+pub(crate) type Since<'a> = Option<(&'a Changed, &'a BTreeSet<String>)>;
 
 /// Checks the rows of a table on their own: its grain and its predicates. The session knows the table
 /// by its name.
@@ -145,7 +144,7 @@ pub(crate) async fn rows(
     rules.retain(|it| it.severity != Severity::SetAside);
     let looks_at_all = |name: &str| since.is_none_or(|(_, failing)| failing.contains(name));
     let changed = match since {
-        Some((parts, _)) => Some(condition(node, parts)?),
+        Some((changed, _)) => Some(condition(node, changed)?),
         None => None,
     };
     let mut failed = vec![0; rules.len()];
@@ -220,24 +219,33 @@ pub(crate) fn set_aside(node: &Node, all: &[SetAside]) -> Vec<CheckResult> {
     told.collect()
 }
 
-/// Checks one reference of a table. The session knows the table and the one it points to. `changed`: only the rows of these
-/// municipalities are looked at.
+/// Checks one reference of a table. The session knows the table and the one it points to. `changed`: only these rows are looked at.
 pub(crate) async fn reference(
     ctx: &SessionContext,
     node: &Node,
     it: &Reference,
-    changed: Option<&BTreeSet<Part>>,
+    changed: Option<&Changed>,
 ) -> Result<CheckResult> {
     let table = node.table();
     let (column, target) = (name(&it.column), name(&it.target));
-    let mut condition = format!(
-        "{column} is not null and not exists (select 1 from {} as pointed where pointed.{target} = pointing.{column})",
-        quoted(&it.table)
+    let place = match changed {
+        Some(changed) => self::condition(node, changed)?,
+        None => "true".to_owned(),
+    };
+    // What few rows point to is looked for before it is held against them: most of the other table need not be read then.
+    let pointed = match changed {
+        Some(Changed { only: Some(_), .. }) => format!(
+            "(select there.{target} from (select distinct {column} from {} where {place}) as come
+              right semi join {} as there on there.{target} = come.{column})",
+            quoted(&table),
+            quoted(&it.table)
+        ),
+        _ => quoted(&it.table),
+    };
+    let condition = format!(
+        "{place} and {column} is not null
+         and not exists (select 1 from {pointed} as pointed where pointed.{target} = pointing.{column})"
     );
-    if let Some(parts) = changed {
-        let place = self::condition(node, parts)?;
-        condition = format!("{place} and {condition}");
-    }
     let sql = format!(
         "select count(*) from {} as pointing where {condition}",
         quoted(&table)
@@ -264,15 +272,17 @@ pub(crate) const REFERENCE: &str = "reference_";
 /// No row at all, in SQL.
 const NOTHING: &str = "false";
 
-/// The rows of some municipalities, in SQL; all rows of a table that is not split by them.
-fn condition(node: &Node, parts: &BTreeSet<Part>) -> Result<String> {
-    if parts.is_empty() {
+/// The rows that changed, in SQL; all rows of a table that is not split by municipality.
+fn condition(node: &Node, changed: &Changed) -> Result<String> {
+    if changed.is_nothing() {
         return Ok(NOTHING.to_owned());
     }
     if !is_split(node.partition_by()) {
         return Ok("true".to_owned());
     }
-    let named = within(parts).and_then(|it| expr_to_sql(&it).map(|it| it.to_string()));
+    let named = changed
+        .condition()
+        .and_then(|it| expr_to_sql(&it).map(|it| it.to_string()));
     named.map_err(|err| Error::query(format!("checking {}", node.table()), err))
 }
 

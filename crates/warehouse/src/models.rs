@@ -24,7 +24,7 @@ use spec::{
 
 use crate::{Error, Result, build::MUNICIPALITY, functions, reference, release::REVISION, session};
 
-pub(crate) use current::{News, schema as current_schema};
+pub(crate) use current::{News, in_memory, schema as current_schema};
 pub(crate) use set_aside::FAILED;
 pub use storable::{storable, type_name};
 
@@ -274,6 +274,14 @@ impl Node {
         }
     }
 
+    /// Whether some of its rows are kept out of its table.
+    pub(crate) fn sets_aside(&self) -> bool {
+        match &self.origin {
+            Origin::Written(model) => set_aside::checks(model).next().is_some(),
+            Origin::Current(_) => false,
+        }
+    }
+
     /// The definitions its numbers follow.
     pub fn definitions(&self) -> &[DefinitionRef] {
         match &self.origin {
@@ -331,7 +339,7 @@ impl Node {
     /// sets none aside.
     pub(crate) async fn marked_rows(&self, ctx: &SessionContext) -> Result<Option<DataFrame>> {
         match &self.origin {
-            Origin::Written(model) if set_aside::checks(model).next().is_some() => {
+            Origin::Written(model) if self.sets_aside() => {
                 let rows = self.all_rows(ctx).await?;
                 set_aside::marked(rows, model).map(Some)
             }
@@ -393,7 +401,7 @@ impl Node {
         };
         let news = current::news(ctx, entity, built, landed).await;
         let stored = news.and_then(|news| match news {
-            Some(News { parts, rows }) => storable(rows).map(|rows| Some(News { parts, rows })),
+            Some(news) => storable(news.rows).map(|rows| Some(News { rows, ..news })),
             None => Ok(None),
         });
         stored.map_err(|err| Error::query(format!("planning {}", entity.core_table()), err))

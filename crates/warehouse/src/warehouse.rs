@@ -20,6 +20,7 @@ use datafusion::{
     },
     prelude::{SessionConfig, SessionContext},
 };
+use futures::FutureExt;
 use lake::Lake;
 use spec::{Obligation, ReleaseKind};
 use telemetry::metric;
@@ -27,7 +28,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Error, Result,
-    build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure, Planned},
+    build::{BuildEvent, BuildReport, Builder, Candidates, Computed, Failure, Planned, Proofs},
     deliveries::{self, Owed},
     explain::{AsPublished, Explanation, Question, Walk},
     lineage::Lineage,
@@ -95,6 +96,7 @@ struct Inner {
     runtime: Arc<RuntimeEnv>,
     current: Arc<Current>,
     docs: OnceLock<Arc<Docs>>,
+    proofs: Proofs,
     /// Builds of one process take turns.
     computed: Mutex<Computed>,
 }
@@ -166,6 +168,7 @@ impl Warehouse {
                 runtime,
                 current,
                 docs: OnceLock::new(),
+                proofs: Proofs::default(),
                 computed: Mutex::default(),
             }),
         })
@@ -181,7 +184,8 @@ impl Warehouse {
         let mut computed = self.inner.computed.lock().await;
         let session = |candidates: Arc<Candidates>| self.inner.open_to_build(candidates);
         let builder = self.builder(&session, observe);
-        let report = Box::pin(builder.run(&mut computed)).await;
+        // Named no further: whoever spawns a build need not see through all of it to know that it may move between threads.
+        let report = builder.run(&mut computed).boxed().await;
         measure(report.as_ref().ok());
         let report = report?;
         if report.is_publishable() {
@@ -212,6 +216,7 @@ impl Warehouse {
             kinds: &self.inner.kinds,
             shelf: &self.inner.shelf,
             is_sent: self.inner.settings.elsewhere.is_some(),
+            proofs: &self.inner.proofs,
             session,
             observe,
         }

@@ -1,29 +1,17 @@
 //! How much of a model has to be computed again: what changed in the tables it reads, and which of its rows that can reach.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::Int32Type,
-    row::{OwnedRow, RowConverter, SortField},
-};
 use datafusion::{
     catalog::TableProvider,
     error::DataFusionError,
-    logical_expr::Expr,
-    prelude::{DataFrame, ident, lit},
+    prelude::{DataFrame, ident},
 };
 use lake::{Changes, History, Part};
-use tokio::sync::Mutex;
 
 use super::{
-    digest::telling,
+    one_of::one_of,
     parts::{MUNICIPALITY, is_split, parts_in, within},
-    reach::{leading, reach},
     step::Step,
 };
 use crate::{
@@ -32,15 +20,6 @@ use crate::{
     publication::Publication,
     session::{self, landed},
 };
-
-/// With more changed values of a column than this the model is computed whole.
-const VALUES: usize = 20_000;
-
-/// In more parts than this no values are looked for: rows of both versions are held in memory for it.
-const PARTS: usize = 10;
-
-/// The values of a column that changed in some parts of a table, by table, parts and column: several models ask for the same.
-pub(super) type ChangedValues = Mutex<HashMap<(String, BTreeSet<Part>, String), Option<Vec<Expr>>>>;
 
 /// How much of a table is computed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +89,7 @@ impl Step<'_> {
         if !is_split(node.partition_by()) {
             return Ok(Extent::Whole(Reason::NotSplit));
         }
-        let planning = |err| Error::query(format!("planning {table}"), err);
-        let by_municipality =
-            reach(&self.ctx, node.rows(&self.ctx).await?, MUNICIPALITY).map_err(planning)?;
-        let by_municipality = by_municipality.unwrap_or_default();
+        let by_municipality = self.reach_of(node, MUNICIPALITY).await?;
         let mut parts = BTreeSet::new();
         let mut causes = BTreeSet::new();
         for read in &node.reads {
@@ -214,7 +190,7 @@ impl Step<'_> {
     }
 
     /// The municipalities of those rows of a model that changed rows of a table can reach through a column both have, before and now;
-    /// `None` where no column is known to lead from the one to the other, or too many values of it changed.
+    /// `None` where no column is known to lead from the one to the other, or too many ids in it changed.
     async fn reached(
         &self,
         previous: &Publication,
@@ -224,38 +200,16 @@ impl Step<'_> {
         published: i64,
     ) -> Result<Option<BTreeSet<Part>>> {
         let table = node.table();
-        if changed.len() > PARTS {
+        let Some((column, of_read)) = self.leading(node, read).await? else {
             return Ok(None);
-        }
+        };
+        let ids = self.changed_ids(previous, read, changed, &of_read).await?;
+        let Some(ids) = ids else {
+            return Ok(None);
+        };
         let failed = |err| Error::query(format!("looking what of {table} {read} reaches"), err);
-        let (Some(was), Some(now)) = (
-            previous.tables.get(read).copied(),
-            self.candidates.get(read),
-        ) else {
-            return Ok(None);
-        };
         let rows = node.rows(&self.ctx).await?;
-        let leading = leading(&self.ctx, node, &rows, read).map_err(failed)?;
-        let Some((column, of_read)) = leading else {
-            return Ok(None);
-        };
-        let key = (read.to_owned(), changed.clone(), of_read);
-        let mut known = self.changed_values.lock().await;
-        let values = match known.get(&key) {
-            Some(values) => values.clone(),
-            None => {
-                let before = self.part_rows(read, was, changed).await?;
-                let after = self.part_rows(read, now.version, changed).await?;
-                let values = changed_values(before, after, &key.2).await;
-                let values = values.map_err(failed)?;
-                known.entry(key).or_insert(values).clone()
-            }
-        };
-        drop(known);
-        let Some(values) = values else {
-            return Ok(None);
-        };
-        let has_one = ident(column).in_list(values, false);
+        let has_one = one_of(&column, ids, self.builder.is_sent);
         let own = self.published_rows(&table, published).await?;
         let mut parts = BTreeSet::new();
         for rows in [own, rows] {
@@ -313,59 +267,4 @@ impl Step<'_> {
             )
         })
     }
-}
-
-/// The values of a column in rows that only one side has; `None` where they are too many.
-async fn changed_values(
-    before: DataFrame,
-    after: DataFrame,
-    column: &str,
-) -> datafusion::error::Result<Option<Vec<Expr>>> {
-    let (before, after) = (before.collect().await?, after.collect().await?);
-    let Some(schema) = before.iter().chain(&after).map(RecordBatch::schema).next() else {
-        return Ok(Some(Vec::new()));
-    };
-    let telling = telling(&schema);
-    let fields = telling.iter().map(|at| schema.field(*at));
-    let converter = RowConverter::new(
-        fields
-            .map(|it| SortField::new(it.data_type().clone()))
-            .collect(),
-    )?;
-    // Each row with how many times more it is there now; and where to find one like it.
-    let mut counts: HashMap<OwnedRow, (i64, &RecordBatch, usize)> = HashMap::new();
-    for (batches, sign) in [(&before, -1), (&after, 1)] {
-        for batch in batches {
-            let columns: Vec<_> = telling
-                .iter()
-                .map(|at| Arc::clone(batch.column(*at)))
-                .collect();
-            let rows = converter.convert_columns(&columns)?;
-            for (at, row) in rows.iter().enumerate() {
-                counts.entry(row.owned()).or_insert((0, batch, at)).0 += sign;
-            }
-        }
-    }
-    let mut values = BTreeMap::new();
-    for (_, batch, at) in counts.into_values().filter(|it| it.0 != 0) {
-        let Some(column) = batch.column_by_name(column) else {
-            return Ok(None);
-        };
-        if column.is_null(at) {
-            continue;
-        }
-        let value = match (
-            column.as_string_opt::<i32>(),
-            column.as_primitive_opt::<Int32Type>(),
-        ) {
-            (Some(texts), _) => (texts.value(at).to_owned(), lit(texts.value(at))),
-            (_, Some(numbers)) => (numbers.value(at).to_string(), lit(numbers.value(at))),
-            _ => return Ok(None),
-        };
-        values.insert(value.0, value.1);
-        if values.len() > VALUES {
-            return Ok(None);
-        }
-    }
-    Ok(Some(values.into_values().collect()))
 }

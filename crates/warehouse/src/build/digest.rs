@@ -1,7 +1,7 @@
 //! What rows amount to, part by part and whatever their order: two tables with the same digests hold the same rows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
@@ -148,6 +148,26 @@ pub(super) async fn digests_of(
     Ok(digester.finish())
 }
 
+/// What all rows of some batches amount to.
+pub(super) fn digests_in(batches: &[RecordBatch], is_split: bool) -> Result<Digests> {
+    let Some(first) = batches.first() else {
+        return Ok(Digests::new());
+    };
+    let mut digester = Digester::new(&first.schema(), is_split)?;
+    for batch in batches {
+        digester.add(batch)?;
+    }
+    Ok(digester.finish())
+}
+
+/// The parts that do not amount to the same on both sides.
+pub(super) fn different(before: &Digests, after: &Digests) -> BTreeSet<Part> {
+    let both = before.keys().chain(after.keys());
+    both.filter(|part| before.get(*part) != after.get(*part))
+        .cloned()
+        .collect()
+}
+
 /// The columns that say something: those that begin with an underscore say where a row came from. A row that comes again with the same
 /// values is the same row.
 pub(super) fn telling(schema: &Schema) -> Vec<usize> {
@@ -212,11 +232,7 @@ mod tests {
     }
 
     fn digests(batches: &[RecordBatch]) -> Digests {
-        let mut digester = Digester::new(&batches[0].schema(), true).unwrap();
-        for batch in batches {
-            digester.add(batch).unwrap();
-        }
-        digester.finish()
+        digests_in(batches, true).unwrap()
     }
 
     const A: (Option<i32>, Option<&str>, Option<&str>, f64) = (Some(101), Some("a"), None, 1.0);

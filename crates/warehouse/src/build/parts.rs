@@ -42,6 +42,31 @@ pub(crate) fn within(parts: &BTreeSet<Part>) -> Result<Expr> {
         .unwrap_or(lit(false)))
 }
 
+/// The rows of a table that are others than published.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changed {
+    /// The municipalities they are in.
+    pub(crate) parts: BTreeSet<Part>,
+    /// What is true of all of them, where they are of few things.
+    pub(crate) only: Option<Expr>,
+}
+
+impl Changed {
+    /// Whether there are none.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What is true of them.
+    pub(crate) fn condition(&self) -> Result<Expr> {
+        let within = within(&self.parts)?;
+        Ok(match &self.only {
+            Some(only) => within.and(only.clone()),
+            None => within,
+        })
+    }
+}
+
 /// The municipalities in a column of some batches; `null_too` says whether rows without one count.
 pub(crate) fn parts_in(
     batches: &[RecordBatch],

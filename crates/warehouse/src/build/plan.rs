@@ -12,7 +12,6 @@ use lake::Part;
 use super::{
     changes::{Change, Reason},
     parts::{MUNICIPALITY, is_split},
-    reach::{leading, reach},
     step::Step,
 };
 use crate::{
@@ -154,11 +153,7 @@ impl Step<'_> {
 
     /// Where changes in what a model reads lead.
     async fn follow(&self, node: &Node, changes: &BTreeMap<String, Work>) -> Result<Work> {
-        let table = node.table();
-        let planning = |err| Error::query(format!("planning {table}"), err);
-        let rows = node.rows(&self.ctx).await?;
-        let by_municipality = reach(&self.ctx, rows.clone(), MUNICIPALITY).map_err(planning)?;
-        let by_municipality = by_municipality.unwrap_or_default();
+        let by_municipality = self.reach_of(node, MUNICIPALITY).await?;
         let mut parts = BTreeSet::new();
         let mut through = None;
         for (read, change) in changes {
@@ -167,13 +162,10 @@ impl Step<'_> {
                 Work::Nothing => {}
                 Work::Parts(changed) if stays_within => parts.extend(changed.iter().cloned()),
                 Work::Through(column) if stays_within => through = Some(column.clone()),
-                Work::Parts(_) | Work::Through(_) => {
-                    let leading = leading(&self.ctx, node, &rows, read).map_err(planning)?;
-                    match leading {
-                        Some((column, _)) => through = Some(column),
-                        None => return Ok(Work::Whole(Reason::Read(read.clone()))),
-                    }
-                }
+                Work::Parts(_) | Work::Through(_) => match self.leading(node, read).await? {
+                    Some((column, _)) => through = Some(column),
+                    None => return Ok(Work::Whole(Reason::Read(read.clone()))),
+                },
                 Work::Whole(_) => return Ok(Work::Whole(Reason::Read(read.clone()))),
             }
         }

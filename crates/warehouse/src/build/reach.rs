@@ -12,8 +12,6 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use crate::models::Node;
-
 /// Values that stand for any: no model names them.
 const ANY_NUMBER: i32 = -1_618_033_988;
 const ANY_TEXT: &str = "any value at all (1.618033988)";
@@ -72,26 +70,6 @@ pub(super) fn reach(
     ))
 }
 
-/// The first shared id that leads from changed rows of `read` to rows of a model: the model's column, and the one of the table
-/// read. `None` where none is known to.
-pub(super) fn leading(
-    ctx: &SessionContext,
-    node: &Node,
-    rows: &DataFrame,
-    read: &str,
-) -> Result<Option<(String, String)>> {
-    for (column, _) in node.columns() {
-        if !column.ends_with("_id") {
-            continue;
-        }
-        let reached = reach(ctx, rows.clone(), column)?;
-        if let Some(of_read) = reached.and_then(|mut it| it.remove(read)) {
-            return Ok(Some((column.to_owned(), of_read)));
-        }
-    }
-    Ok(None)
-}
-
 /// Whether a condition holds queries of its own, which are looked at like any others.
 fn asks_more(condition: &Expr) -> Result<bool> {
     condition.exists(|it| {
@@ -103,7 +81,7 @@ fn asks_more(condition: &Expr) -> Result<bool> {
 }
 
 /// `core.offer` of a scan.
-fn table_of(scan: &TableScan) -> String {
+pub(super) fn table_of(scan: &TableScan) -> String {
     let name = &scan.table_name;
     match name.schema() {
         Some(schema) => format!("{schema}.{}", name.table()),

@@ -1,22 +1,19 @@
 //! The part of a build where models are computed, those that wait for nothing side by side.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use datafusion::{
     common::JoinType,
     prelude::{SessionContext, ident},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use lake::Part;
 use spec::Reference;
 use telemetry::{SPANS, metric};
 use tracing::{Instrument, field::Empty};
 
-use super::{BuildEvent, Builder, Candidates, Extent, changes::ChangedValues, write::Made};
+use super::{
+    BuildEvent, Builder, Candidates, Changed, Extent, changed_ids::ChangedIds, write::Made,
+};
 use crate::{
     Error, Result, SetAside,
     checks::{self, CheckResult},
@@ -36,8 +33,8 @@ pub(crate) struct Candidate {
     /// The published version it was made from.
     pub(super) base: Option<i64>,
     pub(super) version: i64,
-    /// The parts in which it has other rows than that; `None` where all may be others.
-    pub(super) changed: Option<BTreeSet<Part>>,
+    /// The rows that are others than in that; `None` where all may be.
+    pub(super) changed: Option<Changed>,
     /// How many rows were computed.
     pub(super) rows: u64,
     pub(super) extent: Extent,
@@ -92,7 +89,7 @@ pub(super) struct Step<'a> {
     /// What earlier builds computed.
     pub(super) computed: &'a Computed,
     /// What was looked for already.
-    pub(super) changed_values: ChangedValues,
+    pub(super) changed_ids: ChangedIds,
 }
 
 impl Step<'_> {
@@ -149,6 +146,7 @@ impl Step<'_> {
             && candidate.base == base.copied()
         {
             self.candidates.set(&table, candidate.version);
+            self.changed_ids.note(&table, candidate.changed.as_ref());
             let candidate = candidate.clone();
             return Ok(Outcome::Made {
                 candidate,
@@ -214,6 +212,7 @@ impl Step<'_> {
     async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
         let made = self.write(node, table).await?;
         self.candidates.set(table, made.version);
+        self.changed_ids.note(table, made.changed.as_ref());
         let checks = self.check(node, table, &made).await?;
         Ok((made, checks))
     }
@@ -294,13 +293,13 @@ impl Step<'_> {
                 } else {
                     let pointed = self.changed(outcomes.get(&reference.table));
                     let is_same =
-                        |it: &Option<BTreeSet<Part>>| it.as_ref().is_some_and(BTreeSet::is_empty);
+                        |it: &Option<Changed>| it.as_ref().is_some_and(Changed::is_nothing);
                     if is_same(&pointing) && is_same(&pointed) {
                         continue;
                     }
                     None
                 };
-                if looked_at.is_some_and(BTreeSet::is_empty) {
+                if looked_at.is_some_and(Changed::is_nothing) {
                     continue;
                 }
                 results.push(checks::reference(&self.ctx, node, &reference, looked_at).await?);
@@ -329,7 +328,7 @@ impl Step<'_> {
             }
             let is_same = |outcome: &&&Outcome| {
                 self.changed(Some(**outcome))
-                    .is_some_and(|it| it.is_empty())
+                    .is_some_and(|it| it.is_nothing())
             };
             let question = &asked.question;
             let has_passed = self.previous.as_ref().is_some_and(|it| {
@@ -349,10 +348,10 @@ impl Step<'_> {
         Ok(results)
     }
 
-    /// The parts in which a table has other rows than it was published with; `None` where all may be others. A code list has not.
-    fn changed(&self, outcome: Option<&Outcome>) -> Option<BTreeSet<Part>> {
+    /// The rows of a table that are others than it was published with; `None` where all may be. A code list has none.
+    fn changed(&self, outcome: Option<&Outcome>) -> Option<Changed> {
         match outcome {
-            None | Some(Outcome::Kept { .. }) => Some(BTreeSet::new()),
+            None | Some(Outcome::Kept { .. }) => Some(Changed::default()),
             Some(Outcome::Made { candidate, .. }) => candidate.changed.clone(),
             Some(Outcome::Failed(_) | Outcome::Blocked(_)) => None,
         }
@@ -368,15 +367,17 @@ impl Step<'_> {
         let Some(Outcome::Made { candidate, .. }) = outcomes.get(table) else {
             return Ok(false);
         };
-        let (Some(parts), Some(base)) = (&candidate.changed, candidate.base) else {
+        let (Some(changed), Some(base)) = (&candidate.changed, candidate.base) else {
             return Ok(true);
         };
-        if parts.is_empty() {
+        if changed.is_nothing() {
             return Ok(false);
         }
         let key = &reference.target;
-        let before = self.part_rows(table, base, parts).await?;
-        let after = self.part_rows(table, candidate.version, parts).await?;
+        let before = self.part_rows(table, base, &changed.parts).await?;
+        let after = self
+            .part_rows(table, candidate.version, &changed.parts)
+            .await?;
         let lost = async {
             let before = before.select(vec![ident(key)])?;
             let after = after.select(vec![ident(key).alias("_after")])?;

@@ -6,6 +6,7 @@
     reason = "test code"
 )]
 
+mod by_id;
 mod set_aside;
 
 use std::{

@@ -1,10 +1,7 @@
 //! A candidate is written: the rows of a model, all of them or those of some municipalities, in a new version of its table unless
 //! they are the rows it has.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
-};
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -16,8 +13,8 @@ use lake::Part;
 use super::{
     aside::{Aside, taken_out, together},
     changes::{Extent, Reason},
-    digest::{Digests, digests_of, watched},
-    parts::{MUNICIPALITY, is_split, within},
+    digest::{Digests, different, digests_of, watched},
+    parts::{Changed, MUNICIPALITY, is_split, within},
     step::Step,
 };
 use crate::{
@@ -37,8 +34,8 @@ const FEW: u64 = 1 << 20;
 /// A table as it will be published.
 pub(super) struct Made {
     pub(super) version: i64,
-    /// The parts in which it has other rows than the published version; `None` where all may be others.
-    pub(super) changed: Option<BTreeSet<Part>>,
+    /// The rows that are others than in the published version; `None` where all may be.
+    pub(super) changed: Option<Changed>,
     /// How many rows were computed.
     pub(super) rows: u64,
     /// The rows that its checks leave out, of all parts.
@@ -49,10 +46,18 @@ pub(super) struct Made {
     pub(super) drift: Vec<String>,
 }
 
+/// What has to be computed of a table.
+struct Work {
+    extent: Extent,
+    rows: DataFrame,
+    /// What is true of all rows that are new, where they are of few things.
+    only: Option<Expr>,
+}
+
 impl Step<'_> {
     /// Computes what has to be computed of a model.
     pub(super) async fn write(&self, node: &Node, table: &str) -> Result<Made> {
-        let (extent, rows) = self.rows_to_write(node, table).await?;
+        let Work { extent, rows, only } = self.work_on(node, table).await?;
         let before = self
             .previous
             .as_ref()
@@ -68,7 +73,7 @@ impl Step<'_> {
         {
             return Ok(Made {
                 version: *version,
-                changed: Some(BTreeSet::new()),
+                changed: Some(Changed::default()),
                 rows: 0,
                 set_aside: before.to_vec(),
                 extent,
@@ -123,7 +128,7 @@ impl Step<'_> {
         };
         Ok(Made {
             version,
-            changed,
+            changed: changed.map(|parts| Changed { parts, only }),
             rows,
             set_aside,
             extent,
@@ -131,18 +136,23 @@ impl Step<'_> {
         })
     }
 
-    /// The rows a candidate takes, and how much of the table they are.
-    async fn rows_to_write(&self, node: &Node, table: &str) -> Result<(Extent, DataFrame)> {
+    /// What a candidate takes.
+    async fn work_on(&self, node: &Node, table: &str) -> Result<Work> {
+        let of_few = |news: News, causes| Work {
+            extent: Extent::Parts(news.parts, causes),
+            rows: news.rows,
+            only: news.only,
+        };
         let extent = match &node.origin {
             Origin::Current(_) => match self.news(node, table).await? {
-                Some(Ok(news)) => {
-                    let causes = node.reads.clone();
-                    return Ok((Extent::Parts(news.parts, causes), news.rows));
-                }
+                Some(Ok(news)) => return Ok(of_few(news, node.reads.clone())),
                 Some(Err(reason)) => Extent::Whole(reason),
                 None => Extent::Parts(BTreeSet::new(), node.reads.clone()),
             },
-            Origin::Written(_) => self.extent(node, table).await?,
+            Origin::Written(_) => match self.by_id(node, table).await? {
+                Some((news, causes)) => return Ok(of_few(news, causes)),
+                None => self.extent(node, table).await?,
+            },
         };
         let rows = match node.marked_rows(&self.ctx).await? {
             Some(marked) => marked,
@@ -150,18 +160,23 @@ impl Step<'_> {
             None if matches!(extent, Extent::Whole(_)) => node.rows_at_once(&self.ctx).await?,
             None => node.rows(&self.ctx).await?,
         };
-        match extent {
+        let (extent, rows) = match extent {
+            Extent::Parts(parts, _) if self.are_most(table, &parts).await? => {
+                (Extent::Whole(Reason::Most), rows)
+            }
             Extent::Parts(parts, causes) => {
-                if self.are_most(table, &parts).await? {
-                    return Ok((Extent::Whole(Reason::Most), rows));
-                }
                 let rows = within(&parts)
                     .and_then(|it| rows.filter(it))
                     .map_err(|err| Error::query(format!("planning {table}"), err))?;
-                Ok((Extent::Parts(parts, causes), rows))
+                (Extent::Parts(parts, causes), rows)
             }
-            whole => Ok((whole, rows)),
-        }
+            whole => (whole, rows),
+        };
+        Ok(Work {
+            extent,
+            rows,
+            only: None,
+        })
     }
 
     /// What has landed since current state was published, worked in; the reason why not, where all has to be read; `None`
@@ -263,17 +278,4 @@ fn drift(before: &Digests, after: &Digests) -> Vec<String> {
         is_drift.then(|| format!("{whose}{is} rows, were {was}"))
     });
     told.collect()
-}
-
-/// The parts that do not amount to the same on both sides.
-fn different(before: &Digests, after: &Digests) -> BTreeSet<Part> {
-    let both: BTreeMap<&Part, ()> = before
-        .keys()
-        .chain(after.keys())
-        .map(|it| (it, ()))
-        .collect();
-    both.into_keys()
-        .filter(|part| before.get(*part) != after.get(*part))
-        .cloned()
-        .collect()
 }

@@ -16,11 +16,12 @@ use datafusion::{
     functions_window::expr_fn::row_number,
     logical_expr::{Expr, ExprFunctionExt, SortExpr, cast},
     prelude::{DataFrame, SessionContext, ident, lit},
+    scalar::ScalarValue,
 };
 use lake::Part;
 
 use crate::{
-    build::{MUNICIPALITY, parts_in, within},
+    build::{FEW_THINGS, MUNICIPALITY, parts_in, within},
     session::landed_column,
 };
 
@@ -113,12 +114,14 @@ const TIMES: &str = "_times";
 /// The keys of more things than this are not held in memory.
 const MANY: usize = 1 << 18;
 
-/// What has landed since a table was built.
+/// What is new in a table since it was published.
 pub(crate) struct News {
     /// The parts of the table it changes.
     pub(crate) parts: BTreeSet<Part>,
     /// Their rows from now on.
     pub(crate) rows: DataFrame,
+    /// What is true of those that are new, where they are of few things.
+    pub(crate) only: Option<Expr>,
 }
 
 /// Works `landed`, rows of `raw.<entity>` that were not there when `built` was, into `built`. The session knows the landed table
@@ -139,6 +142,7 @@ pub(crate) async fn news(
     let winners = winners.collect().await?;
     let winners = beats(ctx, entity, winners, ctx.read_table(Arc::clone(&built))?).await?;
     let winners = outlives(ctx, entity, winners).await?;
+    let only = only(entity, &winners)?;
     let Some(winners) = in_memory(ctx, winners)? else {
         return Ok(None);
     };
@@ -163,7 +167,25 @@ pub(crate) async fn news(
     let rows = stays
         .select(columns.clone())?
         .union(there.select(columns)?)?;
-    Ok(Some(News { parts, rows }))
+    Ok(Some(News { parts, rows, only }))
+}
+
+/// What is true of few things by the first column of their keys; `None` of more.
+fn only(entity: &Entity, things: &[RecordBatch]) -> Result<Option<Expr>> {
+    let count: usize = things.iter().map(RecordBatch::num_rows).sum();
+    let Some(key) = entity.key.first().filter(|_| count <= FEW_THINGS) else {
+        return Ok(None);
+    };
+    let mut ids = Vec::with_capacity(count);
+    for batch in things {
+        let Some(column) = batch.column_by_name(key) else {
+            return Ok(None);
+        };
+        for at in 0..batch.num_rows() {
+            ids.push(lit(ScalarValue::try_from_array(column, at)?));
+        }
+    }
+    Ok((!ids.is_empty()).then(|| ident(key).in_list(ids, false)))
 }
 
 /// The number behind the topic's name, as a column.
@@ -320,7 +342,7 @@ fn incarnation() -> Expr {
 }
 
 /// Rows that are read more than once; `None` where there are none.
-fn in_memory(ctx: &SessionContext, rows: Vec<RecordBatch>) -> Result<Option<DataFrame>> {
+pub(crate) fn in_memory(ctx: &SessionContext, rows: Vec<RecordBatch>) -> Result<Option<DataFrame>> {
     let Some(schema) = rows
         .iter()
         .find(|it| it.num_rows() > 0)

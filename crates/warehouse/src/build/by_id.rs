@@ -1,0 +1,119 @@
+//! A model of which a few things changed: only their rows are computed, found by an id that leads to them from everything that changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::{
+    error::Result as Outcome,
+    logical_expr::Expr,
+    prelude::{DataFrame, ident},
+};
+use lake::Part;
+
+use super::{
+    changes::Change,
+    digest::{different, digests_in},
+    parts::{is_split, within},
+    proofs::ids_of,
+    step::Step,
+};
+use crate::{
+    Error, Result,
+    models::{News, Node, in_memory},
+    publication::Publication,
+};
+
+/// Of more things than this whole municipalities are computed.
+pub(crate) const FEW_THINGS: usize = 1_000;
+
+impl Step<'_> {
+    /// What changes in a model of which few things do, and by which of the tables it reads; `None` where no id leads from all that
+    /// changed, or too much did.
+    pub(super) async fn by_id(
+        &self,
+        node: &Node,
+        table: &str,
+    ) -> Result<Option<(News, BTreeSet<String>)>> {
+        let Ok((previous, published)) = self.base(node, table) else {
+            return Ok(None);
+        };
+        if !is_split(node.partition_by()) || node.sets_aside() {
+            return Ok(None);
+        }
+        let mut changes = BTreeMap::new();
+        for read in &node.reads {
+            match self.change_of(previous, table, read).await? {
+                Change::Nothing => {}
+                Change::Parts(parts) if self.builder.catalog.node(read).is_some() => {
+                    changes.insert(read.clone(), parts);
+                }
+                Change::Parts(_) | Change::Anything => return Ok(None),
+            }
+        }
+        if !self.changed_ids.are_few_in(changes.keys()) {
+            return Ok(None);
+        }
+        let Some((column, ids)) = self.id_of(previous, node, &changes).await? else {
+            return Ok(None);
+        };
+        let failed = |err| Error::query(format!("computing what changed in {table}"), err);
+        let own = self.published_rows(table, published).await?;
+        let rows = node.rows(&self.ctx).await?;
+        let news = self.of_these(own, rows, &column, ids).await;
+        Ok(Some((news.map_err(failed)?, changes.into_keys().collect())))
+    }
+
+    /// The column of a model that leads to its rows from all that changed, and the ids in it; `None` where there is no such column,
+    /// or too many ids.
+    async fn id_of(
+        &self,
+        previous: &Publication,
+        node: &Node,
+        changes: &BTreeMap<String, BTreeSet<Part>>,
+    ) -> Result<Option<(String, Vec<Expr>)>> {
+        'columns: for column in ids_of(node) {
+            let reach = self.reach_of(node, column).await?;
+            if !changes.keys().all(|it| reach.contains_key(it)) {
+                continue;
+            }
+            let mut ids = BTreeMap::new();
+            for (read, parts) in changes {
+                let of_read = reach.get(read).map(String::as_str).unwrap_or_default();
+                match self.changed_ids(previous, read, parts, of_read).await? {
+                    Some(changed) if changed.len() <= FEW_THINGS => ids.extend(changed),
+                    _ => continue 'columns,
+                }
+            }
+            if ids.len() <= FEW_THINGS && self.is_filled(node, column).await? {
+                return Ok(Some((column.to_owned(), ids.into_values().collect())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `own`, the published rows of a model, with those of some things as they are in `rows`.
+    async fn of_these(
+        &self,
+        own: DataFrame,
+        rows: DataFrame,
+        column: &str,
+        ids: Vec<Expr>,
+    ) -> Outcome<News> {
+        let names = rows.schema().fields().iter();
+        let names: Vec<Expr> = names.map(|it| ident(it.name())).collect();
+        let own = own.select(names)?;
+        let is_one = |negated| ident(column).in_list(ids.clone(), negated);
+        let before = own.clone().filter(is_one(false))?.collect().await?;
+        let after = rows.filter(is_one(false))?.collect().await?;
+        let parts = different(&digests_in(&before, true)?, &digests_in(&after, true)?);
+        let stay = own.filter(within(&parts)?)?.filter(is_one(true))?;
+        let rows = match in_memory(&self.ctx, after)? {
+            Some(come) => stay.union(come.filter(within(&parts)?)?)?,
+            None => stay,
+        };
+        Ok(News {
+            parts,
+            rows,
+            only: Some(is_one(false)),
+        })
+    }
+}

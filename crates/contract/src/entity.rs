@@ -48,6 +48,11 @@ pub fn entity(name: &str) -> Option<&'static Entity> {
     found.ok().and_then(|at| all.get(at))
 }
 
+/// Whether a column of this name names things, `offer_id`.
+pub fn is_id(column: &str) -> bool {
+    column.ends_with("_id")
+}
+
 impl Entity {
     /// The topic its records travel on: `pejl.participation`.
     pub fn topic(&self) -> String {

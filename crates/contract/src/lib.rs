@@ -29,7 +29,7 @@ pub use coordinates::{
     TRACE_ID, header, raw_schema,
 };
 pub use cpr::{Cpr, PseudonymKey};
-pub use entity::{Entity, entities, entity};
+pub use entity::{Entity, entities, entity, is_id};
 pub use pattern::matches;
 pub use period::{Period, PeriodKind, civil_day};
 pub use quarantine::{

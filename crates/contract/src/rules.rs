@@ -10,6 +10,7 @@ use arrow::{
 use crate::{
     CodeRef, Entity, Field, Kind, Pii,
     conform::Report,
+    entity::is_id,
     reference::{self, CodeList, Periods},
     scrub::{holds_cpr, is_cpr_id},
 };
@@ -208,7 +209,7 @@ fn pseudonyms(field: &Field, texts: &StringArray, report: &mut Report) {
 }
 
 fn cpr(field: &Field, texts: &StringArray, report: &mut Report) {
-    let id = field.name.ends_with("_id");
+    let id = is_id(&field.name);
     // The number of a unit or company may have ten digits that look like a CPR number.
     let plain_allowed = field.pii == Pii::None;
     let gives_away = |value: &str| {

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, SchemaRef},
 };
 use deltalake::{
     datafile::writer::{DeltaWriter, WriterConfig},
@@ -106,7 +106,7 @@ pub(crate) fn properties(schema: &SchemaRef, compression: Compression) -> Writer
     for field in schema.fields() {
         if !kept.contains(&format!("\"{}\"", field.name())) {
             let column = ColumnPath::from(field.name().as_str());
-            if is_id(field) {
+            if contract::is_id(field.name()) && field.data_type() == &DataType::Utf8 {
                 properties = properties
                     .set_column_bloom_filter_fpp(column.clone(), FILTER_MISSES)
                     .set_column_bloom_filter_max_ndv(column.clone(), FILTERED_IDS);
@@ -125,11 +125,6 @@ pub(crate) async fn discard(lake: &Lake, table: &str, adds: &[Add]) {
             tracing::debug!(table, path = add.path, error = %err, "unused file left behind");
         }
     }
-}
-
-/// Whether a column names things.
-fn is_id(field: &Field) -> bool {
-    field.name().ends_with("_id") && field.data_type() == &DataType::Utf8
 }
 
 /// The columns whose least and greatest values are kept in the log. Texts are not: free text would

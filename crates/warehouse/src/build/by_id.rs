@@ -10,9 +10,9 @@ use datafusion::{
 use lake::Part;
 
 use super::{
-    changes::Change,
+    changes::Basis,
     digest::{different, digests_in},
-    parts::{is_split, within},
+    parts::within,
     proofs::ids_of,
     step::Step,
 };
@@ -26,40 +26,26 @@ use crate::{
 pub(crate) const FEW_THINGS: usize = 1_000;
 
 impl Step<'_> {
-    /// What changes in a model of which few things do, and by which of the tables it reads; `None` where no id leads from all that
-    /// changed, or too much did.
+    /// What changes in a model of which few things do; `None` where no id leads from all that changed, or too much did, or nothing.
     pub(super) async fn by_id(
         &self,
         node: &Node,
         table: &str,
-    ) -> Result<Option<(News, BTreeSet<String>)>> {
-        let Ok((previous, published)) = self.base(node, table) else {
-            return Ok(None);
-        };
-        if !is_split(node.partition_by()) || node.sets_aside() {
-            return Ok(None);
-        }
-        let mut changes = BTreeMap::new();
-        for read in &node.reads {
-            match self.change_of(previous, table, read).await? {
-                Change::Nothing => {}
-                Change::Parts(parts) if self.builder.catalog.node(read).is_some() => {
-                    changes.insert(read.clone(), parts);
-                }
-                Change::Parts(_) | Change::Anything => return Ok(None),
-            }
-        }
-        if !self.changed_ids.are_few_in(changes.keys()) {
+        basis: &Basis<'_>,
+    ) -> Result<Option<News>> {
+        let changes = &basis.changes;
+        let are_few = !changes.is_empty() && self.changed_ids.are_few_in(changes.keys());
+        if !are_few || node.sets_aside() {
             return Ok(None);
         }
-        let Some((column, ids)) = self.id_of(previous, node, &changes).await? else {
+        let Some((column, ids)) = self.id_of(basis.previous, node, changes).await? else {
             return Ok(None);
         };
         let failed = |err| Error::query(format!("computing what changed in {table}"), err);
-        let own = self.published_rows(table, published).await?;
+        let own = self.published_rows(table, basis.published).await?;
         let rows = node.rows(&self.ctx).await?;
         let news = self.of_these(own, rows, &column, ids).await;
-        Ok(Some((news.map_err(failed)?, changes.into_keys().collect())))
+        news.map(Some).map_err(failed)
     }
 
     /// The column of a model that leads to its rows from all that changed, and the ids in it; `None` where there is no such column,

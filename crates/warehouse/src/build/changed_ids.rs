@@ -10,11 +10,12 @@ use arrow::{
     datatypes::Int32Type,
     row::{OwnedRow, RowConverter, SortField},
 };
+use contract::is_id;
 use datafusion::{error::Result as Outcome, logical_expr::Expr, prelude::lit};
 use lake::Part;
 use tokio::sync::Mutex;
 
-use super::{Changed, digest::telling, proofs::is_id, step::Step};
+use super::{Changed, digest::telling, step::Step};
 use crate::{Error, Result, publication::Publication};
 
 /// Of more things than this the ids are not told.

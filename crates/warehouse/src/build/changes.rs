@@ -1,6 +1,10 @@
 //! How much of a model has to be computed again: what changed in the tables it reads, and which of its rows that can reach.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use datafusion::{
     catalog::TableProvider,
@@ -68,6 +72,16 @@ pub(super) enum Change {
     Anything,
 }
 
+/// What a written model can be built on.
+#[derive(Debug)]
+pub(super) struct Basis<'a> {
+    pub(super) previous: &'a Publication,
+    /// The version of its table in it.
+    pub(super) published: i64,
+    /// The tables it reads that have changed since, each with the municipalities in which.
+    pub(super) changes: BTreeMap<String, BTreeSet<Part>>,
+}
+
 impl Step<'_> {
     /// The publication, and the version in it of a table that the model as it is now was published with; otherwise the reason why
     /// nothing can be built on it.
@@ -80,38 +94,52 @@ impl Step<'_> {
         Ok((previous, *version))
     }
 
-    /// How much of a written model that is published has to be computed again, after a change in what it reads.
-    pub(super) async fn extent(&self, node: &Node, table: &str) -> Result<Extent> {
+    /// What a written model can be built on; the reason why all of it has to be computed, where there is nothing.
+    pub(super) async fn basis(
+        &self,
+        node: &Node,
+        table: &str,
+    ) -> Result<Result<Basis<'_>, Reason>> {
         let (previous, published) = match self.base(node, table) {
             Ok(base) => base,
-            Err(reason) => return Ok(Extent::Whole(reason)),
+            Err(reason) => return Ok(Err(reason)),
         };
         if !is_split(node.partition_by()) {
-            return Ok(Extent::Whole(Reason::NotSplit));
+            return Ok(Err(Reason::NotSplit));
         }
+        let mut changes = BTreeMap::new();
+        for read in &node.reads {
+            match self.change_of(previous, table, read).await? {
+                Change::Nothing => {}
+                Change::Anything => return Ok(Err(Reason::Read(read.clone()))),
+                Change::Parts(parts) => {
+                    changes.insert(read.clone(), parts);
+                }
+            }
+        }
+        Ok(Ok(Basis {
+            previous,
+            published,
+            changes,
+        }))
+    }
+
+    /// How much of a written model has to be computed again.
+    pub(super) async fn extent(&self, node: &Node, basis: Basis<'_>) -> Result<Extent> {
         let by_municipality = self.reach_of(node, MUNICIPALITY).await?;
         let mut parts = BTreeSet::new();
-        let mut causes = BTreeSet::new();
-        for read in &node.reads {
-            let changed = match self.change_of(previous, table, read).await? {
-                Change::Nothing => continue,
-                Change::Anything => return Ok(Extent::Whole(Reason::Read(read.clone()))),
-                Change::Parts(changed) => changed,
-            };
-            causes.insert(read.clone());
+        for (read, changed) in &basis.changes {
             if by_municipality.get(read).map(String::as_str) == Some(MUNICIPALITY) {
-                parts.extend(changed);
+                parts.extend(changed.iter().cloned());
                 continue;
             }
-            match self
-                .reached(previous, node, read, &changed, published)
-                .await?
-            {
+            let reached = self.reached(basis.previous, node, read, changed, basis.published);
+            match reached.await? {
                 Some(reached) => parts.extend(reached),
                 None => return Ok(Extent::Whole(Reason::Read(read.clone()))),
             }
         }
-        Ok(Extent::Parts(parts, causes))
+        Ok(Extent::Parts(parts, basis.changes.into_keys().collect()))
     }
 
     /// What changed in a table that `model` reads.

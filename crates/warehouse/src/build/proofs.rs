@@ -5,16 +5,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use contract::is_id;
 use datafusion::{
     common::tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     error::Result as Outcome,
-    logical_expr::{EmptyRelation, Expr, LogicalPlan, utils::split_conjunction},
+    logical_expr::{EmptyRelation, Expr, LogicalPlan},
     prelude::ident,
 };
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    reach::{reach, table_of},
+    reach::{held, reach, table_of},
     step::Step,
 };
 use crate::{
@@ -118,11 +119,6 @@ pub(super) fn ids_of(node: &Node) -> impl Iterator<Item = &str> {
     columns.filter(|it| is_id(it))
 }
 
-/// Whether a column names things.
-pub(super) fn is_id(column: &str) -> bool {
-    column.ends_with("_id")
-}
-
 /// The columns that a plan looks for rows without.
 fn sought(plan: &LogicalPlan) -> Outcome<BTreeSet<Place>> {
     let mut found = BTreeSet::new();
@@ -152,16 +148,10 @@ fn without(plan: LogicalPlan, filled: &BTreeSet<Place>) -> Outcome<LogicalPlan> 
 
 /// The columns that a table, read here, is held to have no value in.
 fn missing(plan: &LogicalPlan) -> Vec<Place> {
-    let (scan, above) = match plan {
-        LogicalPlan::Filter(filter) => match filter.input.as_ref() {
-            LogicalPlan::TableScan(scan) => (scan, Some(&filter.predicate)),
-            _ => return Vec::new(),
-        },
-        LogicalPlan::TableScan(scan) => (scan, None),
-        _ => return Vec::new(),
+    let Some((scan, conditions)) = held(plan) else {
+        return Vec::new();
     };
-    let conditions = scan.filters.iter().chain(above).flat_map(split_conjunction);
-    let columns = conditions.filter_map(|it| match it {
+    let columns = conditions.into_iter().filter_map(|it| match it {
         Expr::IsNull(of) => match of.as_ref() {
             Expr::Column(column) => Some(column.name.clone()),
             _ => None,

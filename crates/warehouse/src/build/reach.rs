@@ -35,19 +35,16 @@ pub(super) fn reach(
     let plan = ctx.state().optimize(&asked)?;
     let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
     plan.apply_with_subqueries(|plan| {
-        let (scan, above) = match plan {
-            // A condition that the table does not take for itself stays right above it.
-            LogicalPlan::Filter(filter) => match filter.input.as_ref() {
-                LogicalPlan::TableScan(scan) if !asks_more(&filter.predicate)? => {
-                    (scan, Some(&filter.predicate))
-                }
-                _ => return Ok(TreeNodeRecursion::Continue),
-            },
-            LogicalPlan::TableScan(scan) => (scan, None),
-            _ => return Ok(TreeNodeRecursion::Continue),
+        let Some((scan, conditions)) = held(plan) else {
+            return Ok(TreeNodeRecursion::Continue);
         };
-        let conditions = scan.filters.iter().chain(above).flat_map(split_conjunction);
-        let column = conditions.filter_map(held_to_any).next();
+        let is_above = matches!(plan, LogicalPlan::Filter(_));
+        for condition in &conditions {
+            if is_above && asks_more(condition)? {
+                return Ok(TreeNodeRecursion::Continue);
+            }
+        }
+        let column = conditions.into_iter().find_map(held_to_any);
         let table = table_of(scan);
         match found.get_mut(&table) {
             // All the places where a table is read must be held to the same column.
@@ -57,9 +54,10 @@ pub(super) fn reach(
                 found.insert(table, column);
             }
         }
-        Ok(match above {
-            Some(_) => TreeNodeRecursion::Jump,
-            None => TreeNodeRecursion::Continue,
+        Ok(if is_above {
+            TreeNodeRecursion::Jump
+        } else {
+            TreeNodeRecursion::Continue
         })
     })?;
     let reached = found.into_iter();
@@ -68,6 +66,20 @@ pub(super) fn reach(
             .filter_map(|(table, column)| Some((table, column?)))
             .collect(),
     ))
+}
+
+/// A table that is read here, and what its rows are held to: a condition that it does not take for itself stays right above it.
+pub(super) fn held(plan: &LogicalPlan) -> Option<(&TableScan, Vec<&Expr>)> {
+    let (scan, above) = match plan {
+        LogicalPlan::Filter(filter) => match filter.input.as_ref() {
+            LogicalPlan::TableScan(scan) => (scan, Some(&filter.predicate)),
+            _ => return None,
+        },
+        LogicalPlan::TableScan(scan) => (scan, None),
+        _ => return None,
+    };
+    let conditions = scan.filters.iter().chain(above).flat_map(split_conjunction);
+    Some((scan, conditions.collect()))
 }
 
 /// Whether a condition holds queries of its own, which are looked at like any others.

@@ -149,9 +149,14 @@ impl Step<'_> {
                 Some(Err(reason)) => Extent::Whole(reason),
                 None => Extent::Parts(BTreeSet::new(), node.reads.clone()),
             },
-            Origin::Written(_) => match self.by_id(node, table).await? {
-                Some((news, causes)) => return Ok(of_few(news, causes)),
-                None => self.extent(node, table).await?,
+            Origin::Written(_) => match self.basis(node, table).await? {
+                Ok(basis) => match self.by_id(node, table, &basis).await? {
+                    Some(news) => {
+                        return Ok(of_few(news, basis.changes.into_keys().collect()));
+                    }
+                    None => self.extent(node, basis).await?,
+                },
+                Err(reason) => Extent::Whole(reason),
             },
         };
         let rows = match node.marked_rows(&self.ctx).await? {

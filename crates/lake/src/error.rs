@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use contract::FixBy;
+use datafusion::error::DataFusionError;
 
 /// The result of lake calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,15 +67,25 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The rows given cannot be computed within the memory there is for it.
+    #[error("{table}: {reason}")]
+    Memory {
+        /// The table.
+        table: String,
+        /// What ran out.
+        reason: String,
+    },
 }
 
 impl Error {
     /// Who can fix it.
     pub fn fix_by(&self) -> FixBy {
         match self {
-            Self::Settings(_) | Self::Full(_) | Self::Schema { .. } | Self::Foreign { .. } => {
-                FixBy::Settings
-            }
+            Self::Settings(_)
+            | Self::Full(_)
+            | Self::Schema { .. }
+            | Self::Foreign { .. }
+            | Self::Memory { .. } => FixBy::Settings,
             Self::Unavailable(_) => FixBy::Source,
             Self::Damaged { .. } | Self::Rows { .. } => FixBy::Us,
         }
@@ -96,6 +107,17 @@ impl Error {
         Self::Rows {
             table: table.to_owned(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// What went wrong in the query that rows come from.
+    pub(crate) fn of_query(table: &str, err: &DataFusionError) -> Self {
+        match err.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Self::Memory {
+                table: table.to_owned(),
+                reason: err.to_string(),
+            },
+            _ => Self::rows(table, err),
         }
     }
 

@@ -34,8 +34,8 @@ const ROW_GROUP_ROWS: usize = 128 << 10;
 /// Filters that tell which ids a row group may hold are made for this many; of more they tell less well.
 const FILTERED_IDS: u64 = 64 << 10;
 
-/// How often such a filter may be wrong: a row group is read for nothing.
-const FILTER_MISSES: f64 = 0.02;
+/// How often such a filter may be wrong about an id: a file is read for nothing. Ten thousand are looked for at once ([`crate::one_of`]).
+const FILTER_MISSES: f64 = 0.000_01;
 
 /// A column of which more differs is written as it is: identifiers gain nothing by a dictionary, and making one is work.
 const DICTIONARY_BYTES: usize = 128 << 10;

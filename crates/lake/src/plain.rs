@@ -193,7 +193,7 @@ fn columns(schema: &Schema, split_by: &[String]) -> TableSchema {
 }
 
 /// A part's value in the type of its column.
-fn value_of(
+pub(crate) fn value_of(
     schema: &Schema,
     column: &str,
     text: Option<String>,

@@ -21,7 +21,7 @@ use deltalake::{
     kernel::Snapshot,
 };
 
-use crate::{Error, Lake, Result, storage::Slot};
+use crate::{Error, Lake, Result, one_of::PartFiles, storage::Slot};
 
 /// How many versions of a table are kept open.
 const KEPT: usize = 8;
@@ -43,7 +43,12 @@ impl Lake {
         if let Some(kept) = kept(&slot, version).await {
             return Ok(Some(kept));
         }
-        let Some(Opened { scan, split_by, .. }) = self.opened(table, version).await? else {
+        let Some(Opened {
+            snapshot,
+            scan,
+            split_by,
+        }) = self.opened(table, version).await?
+        else {
             return Ok(None);
         };
         let schema = scan.schema();
@@ -52,6 +57,7 @@ impl Lake {
             lake: self.clone(),
             in_files: names.position(|it| !split_by.contains(it)),
             scan,
+            files: PartFiles::of(self, table, snapshot, split_by),
         });
         let mut open = slot.providers.lock().await;
         open.truncate(KEPT - 1);
@@ -127,6 +133,7 @@ struct LakeTable {
     scan: DeltaScanNext,
     /// A column that is in the files, if there is one.
     in_files: Option<usize>,
+    files: PartFiles,
 }
 
 /// Delta's scan where no column has to be read from a file. It says that it heeds a limit, and gives all rows (delta-rs 1.1).
@@ -150,6 +157,10 @@ impl TableProvider for LakeTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         make_known(&self.lake, session);
+        let schema = self.scan.schema();
+        let told = self.files.condition(session, &schema, filters).await?;
+        let filters: Vec<Expr> = filters.iter().cloned().chain(told).collect();
+        let filters = filters.as_slice();
         let plan = self.scan.scan(session, projection, filters, limit).await?;
         let (Some(wanted), Some(in_files)) = (projection, self.in_files) else {
             return Ok(plan);

@@ -91,7 +91,7 @@ impl Lake {
                     columns::cast_to(
                         &name,
                         &stored,
-                        &batch.map_err(|err| Error::rows(&name, err))?,
+                        &batch.map_err(|err| Error::of_query(&name, &err))?,
                     )
                 })
                 .boxed();
@@ -305,7 +305,7 @@ fn unreadable(table: &str, err: deltalake::DeltaTableError) -> Error {
 }
 
 /// The part that a file with these values belongs to.
-fn part_of(
+pub(crate) fn part_of(
     values: &std::collections::HashMap<String, Option<String>>,
     partition_by: &[String],
 ) -> Part {

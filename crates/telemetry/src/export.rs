@@ -8,7 +8,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter as Otlp, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{SdkTracerProvider, SpanData, SpanExporter},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
@@ -18,11 +18,15 @@ use crate::{
     trace::{IDLE, SPANS},
 };
 
-/// How long the collector may take to answer. Meanwhile spans queue up, and what does not fit the queue is dropped.
-const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the collector may take to answer: as long as the OpenTelemetry specification has it. Meanwhile spans queue up, and what does
+/// not fit the queue is dropped.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many spans wait for it: what several builds and all landing between them make while one answer is awaited.
+const QUEUE: usize = 16 << 10;
 
 /// How long the end of the process waits for the last spans to be taken.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Where spans go, and as whose.
 #[derive(Debug, Clone)]
@@ -84,9 +88,12 @@ impl Export {
                 KeyValue::new("service.instance.id", settings.instance.clone()),
             ])
             .build();
+        let batches = BatchConfigBuilder::default().with_max_queue_size(QUEUE);
+        let batches =
+            BatchSpanProcessor::builder(Counted(exporter)).with_batch_config(batches.build());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            .with_batch_exporter(Counted(exporter))
+            .with_span_processor(batches.build())
             .build();
         Ok(Self { provider })
     }

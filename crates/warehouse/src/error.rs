@@ -88,6 +88,17 @@ impl Error {
         }
     }
 
+    /// Whether there was not enough memory for a query.
+    pub(crate) fn needs_memory(&self) -> bool {
+        match self {
+            Self::Lake(lake::Error::Memory { .. }) => true,
+            Self::Query { source, .. } => {
+                matches!(source.find_root(), DataFusionError::ResourcesExhausted(_))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn query(doing: impl Into<String>, source: DataFusionError) -> Self {
         Self::Query {
             doing: doing.into(),

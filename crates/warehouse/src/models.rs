@@ -389,17 +389,18 @@ impl Node {
 
 impl Node {
     /// What `landed`, rows that have come since, make of the current state `built`; `None` where this is not current state, or
-    /// where it makes no difference.
+    /// where it makes no difference. `is_sent`: other processes have to understand the queries.
     pub(crate) async fn news(
         &self,
         ctx: &SessionContext,
         built: Arc<dyn TableProvider>,
         landed: Arc<dyn TableProvider>,
+        is_sent: bool,
     ) -> Result<Option<News>> {
         let Origin::Current(entity) = &self.origin else {
             return Ok(None);
         };
-        let news = current::news(ctx, entity, built, landed).await;
+        let news = current::news(ctx, entity, built, landed, is_sent).await;
         let stored = news.and_then(|news| match news {
             Some(news) => storable(news.rows).map(|rows| Some(News { rows, ..news })),
             None => Ok(None),

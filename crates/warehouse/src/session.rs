@@ -94,6 +94,22 @@ pub fn hand(lake: &Lake) -> SessionContext {
     ctx
 }
 
+/// The same session, holding little in memory: joins sort both sides, and sort on disk what is too much, where they would hold one of
+/// them. That is slower.
+pub(crate) fn sparing(ctx: &SessionContext) -> SessionContext {
+    let config = ctx.copied_config();
+    // In one part alone joins are never planned that way.
+    let parts = config.target_partitions().max(2);
+    // A sort that went to disk is put together from a batch of each of its runs.
+    let mut config = config
+        .with_target_partitions(parts)
+        .with_batch_size(1024)
+        .with_sort_spill_reservation_bytes(1 << 20);
+    config.options_mut().optimizer.prefer_hash_join = false;
+    let state = SessionStateBuilder::new_from_existing(ctx.state()).with_config(config);
+    SessionContext::new_with_state(state.build())
+}
+
 fn over(
     ctx: SessionContext,
     schemas: Vec<(&str, Arc<dyn SchemaProvider>)>,

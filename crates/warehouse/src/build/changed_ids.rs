@@ -19,20 +19,23 @@ use super::{Changed, digest::telling, step::Step};
 use crate::{Error, Result, publication::Publication};
 
 /// Of more things than this the ids are not told.
-const MOST: usize = 20_000;
+const MOST: usize = 200_000;
 
 /// In more parts than this no ids are looked for: rows of both versions are held in memory for it.
 const PARTS: usize = 10;
 
-/// By column, the ids in changed rows, each as it is written in a condition; `None` for a column that holds too many, or something else.
+/// By column, the ids in changed rows; `None` for a column that holds too many, or something else.
 /// A row without one adds none.
-type Ids = BTreeMap<String, Option<BTreeMap<String, Expr>>>;
+type IdsBy = BTreeMap<String, Option<Ids>>;
+
+/// Ids, each as it is written and as it stands in a condition.
+pub(super) type Ids = BTreeMap<String, Expr>;
 
 /// What is known of the things that changed.
 #[derive(Debug, Default)]
 pub(super) struct ChangedIds {
     /// By table and parts: several models ask for the same.
-    known: Mutex<HashMap<(String, BTreeSet<Part>), Arc<Ids>>>,
+    known: Mutex<HashMap<(String, BTreeSet<Part>), Arc<IdsBy>>>,
     /// The tables in which few things changed.
     few: std::sync::Mutex<BTreeSet<String>>,
 }
@@ -62,7 +65,7 @@ impl Step<'_> {
         table: &str,
         parts: &BTreeSet<Part>,
         column: &str,
-    ) -> Result<Option<BTreeMap<String, Expr>>> {
+    ) -> Result<Option<Ids>> {
         let (Some(was), Some(now)) = (
             previous.tables.get(table).copied(),
             self.candidates.get(table),
@@ -90,9 +93,9 @@ impl Step<'_> {
 }
 
 /// The ids in rows that only one side has.
-fn ids_between(before: &[RecordBatch], after: &[RecordBatch]) -> Outcome<Ids> {
+fn ids_between(before: &[RecordBatch], after: &[RecordBatch]) -> Outcome<IdsBy> {
     let Some(schema) = before.iter().chain(after).map(RecordBatch::schema).next() else {
-        return Ok(Ids::new());
+        return Ok(IdsBy::new());
     };
     let telling = telling(&schema);
     let fields = telling.iter().map(|at| schema.field(*at));
@@ -120,8 +123,8 @@ fn ids_between(before: &[RecordBatch], after: &[RecordBatch]) -> Outcome<Ids> {
 }
 
 /// The ids in a column of these rows; `None` where they are too many, or of another type.
-fn ids_in(rows: &[(&RecordBatch, usize)], column: &str) -> Option<BTreeMap<String, Expr>> {
-    let mut ids = BTreeMap::new();
+fn ids_in(rows: &[(&RecordBatch, usize)], column: &str) -> Option<Ids> {
+    let mut ids = Ids::new();
     for (batch, at) in rows {
         let column = batch.column_by_name(column)?;
         if column.is_null(*at) {

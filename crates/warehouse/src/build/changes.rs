@@ -124,6 +124,16 @@ impl Step<'_> {
         }))
     }
 
+    /// Whether changes in these tables change a written model in the municipalities they are in, and in no other.
+    pub(super) async fn stays_within<'a>(
+        &self,
+        node: &Node,
+        mut changed: impl Iterator<Item = &'a String>,
+    ) -> Result<bool> {
+        let by_municipality = self.reach_of(node, MUNICIPALITY).await?;
+        Ok(changed.all(|it| by_municipality.get(it).map(String::as_str) == Some(MUNICIPALITY)))
+    }
+
     /// How much of a written model has to be computed again.
     pub(super) async fn extent(&self, node: &Node, basis: Basis<'_>) -> Result<Extent> {
         let by_municipality = self.reach_of(node, MUNICIPALITY).await?;

@@ -19,6 +19,7 @@ use crate::{
     checks::{self, CheckResult},
     models::Node,
     publication::Publication,
+    session,
 };
 
 /// What builds of this process have computed and not published: a failed check does not make the
@@ -199,7 +200,9 @@ impl Step<'_> {
                 (self.builder.observe)(BuildEvent::Failed { model: table });
                 let reason = match err {
                     // An error of the query comes back from writing its rows; the table is known here.
-                    Error::Lake(lake::Error::Rows { reason, .. }) => reason,
+                    Error::Lake(
+                        lake::Error::Rows { reason, .. } | lake::Error::Memory { reason, .. },
+                    ) => reason,
                     err => err.to_string(),
                 };
                 // The engine quotes values it cannot convert.
@@ -210,18 +213,39 @@ impl Step<'_> {
 
     /// Computes and checks a model.
     async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
-        let made = self.write(node, table).await?;
+        let made = spared(self.write(node, table), async {
+            self.sparing().write(node, table).await
+        });
+        let made = made.await?;
         self.candidates.set(table, made.version);
         self.changed_ids.note(table, made.changed.as_ref());
         let checks = self.check(node, table, &made).await?;
         Ok((made, checks))
     }
 
+    /// The same step, holding little in memory.
+    fn sparing(&self) -> Step<'_> {
+        Step {
+            builder: self.builder,
+            previous: self.previous.clone(),
+            references: self.references.clone(),
+            candidates: Arc::clone(&self.candidates),
+            ctx: session::sparing(&self.ctx),
+            computed: self.computed,
+            changed_ids: ChangedIds::default(),
+        }
+    }
+
     /// Checks the rows of a candidate. What passed when it was published passes still for the parts that stayed.
     async fn check(&self, node: &Node, table: &str, made: &Made) -> Result<Vec<CheckResult>> {
         let failing = self.previous.as_ref().and_then(|it| it.failing.get(table));
         let since = made.changed.as_ref().zip(failing);
-        let mut results = checks::rows(&self.ctx, node, since).await?;
+        let sparing = session::sparing(&self.ctx);
+        let results = spared(
+            checks::rows(&self.ctx, node, since),
+            checks::rows(&sparing, node, since),
+        );
+        let mut results = results.await?;
         results.push(CheckResult {
             model: table.to_owned(),
             check: "row_count".to_owned(),
@@ -272,6 +296,7 @@ impl Step<'_> {
         &self,
         outcomes: &BTreeMap<String, Outcome>,
     ) -> Result<Vec<(String, Vec<CheckResult>)>> {
+        let sparing = session::sparing(&self.ctx);
         let mut found = Vec::new();
         for (table, node) in self.builder.catalog.nodes() {
             let mut results = Vec::new();
@@ -302,7 +327,11 @@ impl Step<'_> {
                 if looked_at.is_some_and(Changed::is_nothing) {
                     continue;
                 }
-                results.push(checks::reference(&self.ctx, node, &reference, looked_at).await?);
+                let result = spared(
+                    checks::reference(&self.ctx, node, &reference, looked_at),
+                    checks::reference(&sparing, node, &reference, looked_at),
+                );
+                results.push(result.await?);
             }
             if !results.is_empty() {
                 found.push((table.clone(), results));
@@ -316,6 +345,7 @@ impl Step<'_> {
         &self,
         outcomes: &BTreeMap<String, Outcome>,
     ) -> Result<Vec<CheckResult>> {
+        let sparing = session::sparing(&self.ctx);
         let mut results = Vec::new();
         for asked in self.builder.catalog.questions() {
             let outcomes: Vec<&Outcome> = asked
@@ -343,7 +373,11 @@ impl Step<'_> {
             {
                 continue;
             }
-            results.push(checks::question(&self.ctx, question).await?);
+            let result = spared(
+                checks::question(&self.ctx, question),
+                checks::question(&sparing, question),
+            );
+            results.push(result.await?);
         }
         Ok(results)
     }
@@ -387,5 +421,19 @@ impl Step<'_> {
         let lost = lost.await;
         let lost = lost.map_err(|err| Error::query(format!("comparing {table}"), err))?;
         Ok(lost > 0)
+    }
+}
+
+/// What some work comes to; where there is not enough memory for it, what `sparing` does.
+async fn spared<T>(
+    work: impl Future<Output = Result<T>>,
+    sparing: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match work.await {
+        Err(err) if err.needs_memory() => {
+            tracing::info!(%err, "not enough memory, trying again with more on disk");
+            sparing.await
+        }
+        done => done,
     }
 }

@@ -576,24 +576,38 @@ async fn builds_that_race_publish_one_after_the_other() {
     );
 }
 
+/// Whichever side a join holds, it has all names.
+const PAIRS: &str = "\
+-- doc: Units beside themselves.
+-- grain: unit_id
+-- references: name -> core.unit.name
+select
+    one.unit_id,                                       -- The unit.
+    one.name,                                          -- Its name.
+    length(one.name) + length(other.name) as letters   -- How long both names are.
+from core.unit as one
+join core.unit as other on other.unit_id = one.unit_id
+";
+
 #[tokio::test]
 async fn a_build_within_little_memory_goes_to_disk() {
     let world = World::new();
+    world.write("pairs.sql", PAIRS);
     let spill = world.folder.path().join("spill");
     std::fs::create_dir_all(&spill).unwrap();
     let nowhere = world.folder.path().join("file");
     std::fs::write(&nowhere, "not a folder").unwrap();
-    let name = "x".repeat(600);
-    let ids: Vec<String> = (0..60_000)
-        .map(|it| format!("unit {}", it * 7919 % 60_000))
+    let units: Vec<(String, String)> = (0..60_000)
+        .map(|it| it * 7919 % 60_000)
+        .map(|it| (format!("unit {it}"), format!("{it}{}", "x".repeat(600))))
         .collect();
-    let units: Vec<_> = ids
+    let units: Vec<_> = units
         .iter()
-        .map(|it| (it.as_str(), Some(name.as_str())))
+        .map(|it| (it.0.as_str(), Some(it.1.as_str())))
         .collect();
     world.land_units(&units).await;
     let settings = |spill| WarehouseSettings {
-        memory_limit: Some(24 << 20),
+        memory_limit: Some(32 << 20),
         spill: Some(spill),
         threads: 1,
         models_at_once: 1,
@@ -612,6 +626,11 @@ async fn a_build_within_little_memory_goes_to_disk() {
     assert_eq!(
         ask(&warehouse, "select count(*) from core.unit").await,
         "60000"
+    );
+    assert_eq!(
+        ask(&warehouse, "select sum(letters) from pairs").await,
+        (2 * (600 * 60_000 + 288_890)).to_string(),
+        "every number from 0 to 59999 has 288890 digits in all"
     );
 }
 

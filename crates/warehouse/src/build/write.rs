@@ -213,7 +213,9 @@ impl Step<'_> {
             return whole(Reason::Most);
         }
         let built = self.built_table(table, published).await?;
-        Ok(node.news(&self.ctx, built, landed).await?.map(Ok))
+        let is_sent = self.builder.is_sent;
+        let news = node.news(&self.ctx, built, landed, is_sent).await?;
+        Ok(news.map(Ok))
     }
 
     /// Whether so many parts are half of those the published table has, or more.

@@ -1,6 +1,9 @@
 //! `core.<entity>`: the latest version of each thing, deleted ones left out; whole, or what has landed since worked in.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::RecordBatch,
@@ -21,7 +24,7 @@ use datafusion::{
 use lake::Part;
 
 use crate::{
-    build::{FEW_THINGS, MUNICIPALITY, parts_in, within},
+    build::{FEW_THINGS, MUNICIPALITY, one_of, parts_in, within},
     session::landed_column,
 };
 
@@ -114,6 +117,9 @@ const TIMES: &str = "_times";
 /// The keys of more things than this are not held in memory.
 const MANY: usize = 1 << 18;
 
+/// Of more things than this what is there is not looked for by their keys: most parts of a table have some.
+const SOUGHT: usize = 200_000;
+
 /// What is new in a table since it was published.
 pub(crate) struct News {
     /// The parts of the table it changes.
@@ -125,12 +131,13 @@ pub(crate) struct News {
 }
 
 /// Works `landed`, rows of `raw.<entity>` that were not there when `built` was, into `built`. The session knows the landed table
-/// with all its rows. `None` when it makes no difference.
+/// with all its rows. `is_sent`: other processes have to understand the queries. `None` when it makes no difference.
 pub(crate) async fn news(
     ctx: &SessionContext,
     entity: &Entity,
     built: Arc<dyn TableProvider>,
     landed: Arc<dyn TableProvider>,
+    is_sent: bool,
 ) -> Result<Option<News>> {
     let landed = ctx.read_table(landed)?;
     let columns = given(&landed, entity)?;
@@ -140,9 +147,15 @@ pub(crate) async fn news(
             .chain([ident(DELETED), incarnation().alias(INCARNATION)]),
     )?;
     let winners = winners.collect().await?;
-    let winners = beats(ctx, entity, winners, ctx.read_table(Arc::clone(&built))?).await?;
+    let ids = ids(entity, &winners)?;
+    let mut there = ctx.read_table(Arc::clone(&built))?;
+    if let Some((key, ids)) = ids.filter(|it| it.1.len() <= SOUGHT) {
+        there = there.filter(one_of(key, ids, is_sent))?;
+    }
+    let winners = beats(ctx, entity, winners, there).await?;
     let winners = outlives(ctx, entity, winners).await?;
-    let only = only(entity, &winners)?;
+    let few = self::ids(entity, &winners)?.filter(|it| it.1.len() <= FEW_THINGS);
+    let only = few.map(|(key, ids)| ident(key).in_list(ids.into_values().collect(), false));
     let Some(winners) = in_memory(ctx, winners)? else {
         return Ok(None);
     };
@@ -170,22 +183,25 @@ pub(crate) async fn news(
     Ok(Some(News { parts, rows, only }))
 }
 
-/// What is true of few things by the first column of their keys; `None` of more.
-fn only(entity: &Entity, things: &[RecordBatch]) -> Result<Option<Expr>> {
-    let count: usize = things.iter().map(RecordBatch::num_rows).sum();
-    let Some(key) = entity.key.first().filter(|_| count <= FEW_THINGS) else {
+/// The first column of the keys of some things, and the ids in it; `None` of no things.
+fn ids<'a>(
+    entity: &'a Entity,
+    things: &[RecordBatch],
+) -> Result<Option<(&'a str, BTreeMap<String, Expr>)>> {
+    let Some(key) = entity.key.first() else {
         return Ok(None);
     };
-    let mut ids = Vec::with_capacity(count);
+    let mut ids = BTreeMap::new();
     for batch in things {
         let Some(column) = batch.column_by_name(key) else {
             return Ok(None);
         };
         for at in 0..batch.num_rows() {
-            ids.push(lit(ScalarValue::try_from_array(column, at)?));
+            let id = ScalarValue::try_from_array(column, at)?;
+            ids.insert(id.to_string(), lit(id));
         }
     }
-    Ok((!ids.is_empty()).then(|| ident(key).in_list(ids, false)))
+    Ok((!ids.is_empty()).then_some((key.as_str(), ids)))
 }
 
 /// The number behind the topic's name, as a column.

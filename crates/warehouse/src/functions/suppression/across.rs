@@ -1,6 +1,11 @@
 //! `suppressed_across` and `recoverable`: hidden counts that stand in several totals at once, closed and attacked.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray};
+use std::ops::Range;
+
+use arrow::{
+    array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray},
+    datatypes::ArrowNativeType,
+};
 use datafusion::{
     common::{
         cast::{as_boolean_array, as_int64_array, as_list_array},
@@ -104,8 +109,8 @@ fn suppressed_across(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
         counts: as_int64_array(values[1].as_ref())?,
         least: as_int64_array(values[2].as_ref())?,
         most: None,
-        lines: as_list_array(values[3].as_ref())?,
-        priorities: Some(as_list_array(values[4].as_ref())?),
+        lines: Lists::of(&values[3])?,
+        priorities: Some(Lists::of(&values[4])?),
         positions: Some(as_int64_array(values[5].as_ref())?),
     };
     let order = columns.order(given, rows)?;
@@ -121,7 +126,7 @@ fn recoverable(values: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
         counts: as_int64_array(values[1].as_ref())?,
         least: as_int64_array(values[2].as_ref())?,
         most: Some(as_int64_array(values[3].as_ref())?),
-        lines: as_list_array(values[4].as_ref())?,
+        lines: Lists::of(&values[4])?,
         priorities: None,
         positions: None,
     };
@@ -154,8 +159,8 @@ struct Columns<'a> {
     counts: &'a Int64Array,
     least: &'a Int64Array,
     most: Option<&'a Int64Array>,
-    lines: &'a ListArray,
-    priorities: Option<&'a ListArray>,
+    lines: Lists<'a>,
+    priorities: Option<Lists<'a>>,
     positions: Option<&'a Int64Array>,
 }
 
@@ -211,16 +216,12 @@ impl Columns<'_> {
     }
 
     fn standings(&self, row: usize) -> Result<Vec<Standing>> {
-        let Some(lines) = at(self.lines, row) else {
+        let Some(lines) = self.lines.at(row) else {
             return Ok(Vec::new());
         };
-        let lines = as_int64_array(&lines)?;
-        let priorities = self.priorities.and_then(|it| at(it, row));
-        let priorities = priorities
-            .as_ref()
-            .map(|it| as_int64_array(it))
-            .transpose()?;
-        if let Some(priorities) = priorities
+        let given = self.priorities.as_ref();
+        let priorities = given.and_then(|it| Some((it, it.at(row)?)));
+        if let Some((_, priorities)) = &priorities
             && lines.len() != priorities.len()
         {
             return exec_err!(
@@ -230,13 +231,38 @@ impl Columns<'_> {
                 priorities.len()
             );
         }
-        let standings = (0..lines.len()).filter_map(|it| {
+        let standings = lines.enumerate().filter_map(|(place, line)| {
+            let priority = priorities.as_ref();
+            let priority = priority.and_then(|(all, of_row)| at(all.values, of_row.start + place));
             Some(Standing {
-                line: at(lines, it)?,
-                priority: priorities.and_then(|all| at(all, it)).unwrap_or_default(),
+                line: at(self.lines.values, line)?,
+                priority: priority.unwrap_or_default(),
             })
         });
         Ok(standings.collect())
+    }
+}
+
+/// A column of lists, read in place: rows are many, and a list is short.
+struct Lists<'a> {
+    list: &'a ListArray,
+    values: &'a Int64Array,
+}
+
+impl<'a> Lists<'a> {
+    fn of(column: &'a ArrayRef) -> Result<Self> {
+        let list = as_list_array(column.as_ref())?;
+        let values = as_int64_array(list.values().as_ref())?;
+        Ok(Self { list, values })
+    }
+
+    /// Where the values of a row's list are; `None` where there is no list.
+    fn at(&self, row: usize) -> Option<Range<usize>> {
+        if self.list.is_null(row) {
+            return None;
+        }
+        let ends = self.list.value_offsets();
+        Some(ends[row].as_usize()..ends[row + 1].as_usize())
     }
 }
 

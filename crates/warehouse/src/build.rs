@@ -42,7 +42,7 @@ pub(crate) use by_id::FEW_THINGS;
 pub(crate) use candidates::Candidates;
 use changed_ids::ChangedIds;
 pub use changes::{Extent, Reason};
-pub(crate) use one_of::one_of;
+pub(crate) use one_of::{most_ids, one_of};
 pub(crate) use parts::{Changed, MUNICIPALITY, is_split, parts_in, within};
 pub use plan::{Planned, Work};
 pub(crate) use proofs::Proofs;

@@ -103,7 +103,7 @@ pub(crate) fn sparing(ctx: &SessionContext) -> SessionContext {
     // A sort that went to disk is put together from a batch of each of its runs.
     let mut config = config
         .with_target_partitions(parts)
-        .with_batch_size(1024)
+        .with_batch_size(256)
         .with_sort_spill_reservation_bytes(1 << 20);
     config.options_mut().optimizer.prefer_hash_join = false;
     let state = SessionStateBuilder::new_from_existing(ctx.state()).with_config(config);

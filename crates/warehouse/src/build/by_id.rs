@@ -13,7 +13,7 @@ use super::{
     changed_ids::Ids,
     changes::Basis,
     digest::{different, digests_in},
-    one_of::one_of,
+    one_of::{most_ids, one_of},
     parts::within,
     proofs::ids_of,
     step::Step,
@@ -41,7 +41,7 @@ impl Step<'_> {
             return Ok(None);
         }
         let most = if !self.stays_within(node, changes.keys()).await? {
-            usize::MAX
+            most_ids(self.builder.is_sent)
         } else if self.changed_ids.are_few_in(changes.keys()) {
             FEW_THINGS
         } else {

@@ -15,11 +15,8 @@ use datafusion::{error::Result as Outcome, logical_expr::Expr, prelude::lit};
 use lake::Part;
 use tokio::sync::Mutex;
 
-use super::{Changed, digest::telling, step::Step};
+use super::{Changed, digest::telling, one_of::MANY_THINGS, step::Step};
 use crate::{Error, Result, publication::Publication};
-
-/// Of more things than this the ids are not told.
-const MOST: usize = 200_000;
 
 /// In more parts than this no ids are looked for: rows of both versions are held in memory for it.
 const PARTS: usize = 10;
@@ -140,7 +137,7 @@ fn ids_in(rows: &[(&RecordBatch, usize)], column: &str) -> Option<Ids> {
             _ => return None,
         };
         ids.insert(name, id);
-        if ids.len() > MOST {
+        if ids.len() > MANY_THINGS {
             return None;
         }
     }

@@ -14,7 +14,7 @@ use datafusion::{
 use lake::{Changes, History, Part};
 
 use super::{
-    one_of::one_of,
+    one_of::{most_ids, one_of},
     parts::{MUNICIPALITY, is_split, parts_in, within},
     step::Step,
 };
@@ -242,12 +242,13 @@ impl Step<'_> {
             return Ok(None);
         };
         let ids = self.changed_ids(previous, read, changed, &of_read).await?;
-        let Some(ids) = ids else {
+        let is_sent = self.builder.is_sent;
+        let Some(ids) = ids.filter(|it| it.len() <= most_ids(is_sent)) else {
             return Ok(None);
         };
         let failed = |err| Error::query(format!("looking what of {table} {read} reaches"), err);
         let rows = node.rows(&self.ctx).await?;
-        let has_one = one_of(&column, ids, self.builder.is_sent);
+        let has_one = one_of(&column, ids, is_sent);
         let own = self.published_rows(&table, published).await?;
         let mut parts = BTreeSet::new();
         for rows in [own, rows] {

@@ -4,6 +4,17 @@ use std::collections::BTreeMap;
 
 use datafusion::{logical_expr::Expr, prelude::ident, scalar::ScalarValue};
 
+/// Of more things than this the ids are not looked for: most parts of a table have some.
+pub(crate) const MANY_THINGS: usize = 200_000;
+
+/// More ids than this are not sent to other processes, each written into the query.
+const SENT: usize = 20_000;
+
+/// How many ids a condition may name.
+pub(crate) fn most_ids(is_sent: bool) -> usize {
+    if is_sent { SENT } else { MANY_THINGS }
+}
+
 /// That `column` is one of `ids`, each as it is written and as a value. `is_sent` says whether other processes have to understand it.
 pub(crate) fn one_of(column: &str, ids: BTreeMap<String, Expr>, is_sent: bool) -> Expr {
     let texts = ids.values().map(|it| match it {

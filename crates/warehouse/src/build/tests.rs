@@ -597,9 +597,9 @@ async fn a_build_within_little_memory_goes_to_disk() {
     std::fs::create_dir_all(&spill).unwrap();
     let nowhere = world.folder.path().join("file");
     std::fs::write(&nowhere, "not a folder").unwrap();
-    let units: Vec<(String, String)> = (0..60_000)
-        .map(|it| it * 7919 % 60_000)
-        .map(|it| (format!("unit {it}"), format!("{it}{}", "x".repeat(600))))
+    let units: Vec<(String, String)> = (0..200_000)
+        .map(|it| it * 7919 % 200_000)
+        .map(|it| (format!("unit {it}"), format!("{it}{}", "x".repeat(180))))
         .collect();
     let units: Vec<_> = units
         .iter()
@@ -607,7 +607,7 @@ async fn a_build_within_little_memory_goes_to_disk() {
         .collect();
     world.land_units(&units).await;
     let settings = |spill| WarehouseSettings {
-        memory_limit: Some(32 << 20),
+        memory_limit: Some(24 << 20),
         spill: Some(spill),
         threads: 1,
         models_at_once: 1,
@@ -625,12 +625,12 @@ async fn a_build_within_little_memory_goes_to_disk() {
     assert_eq!(warehouse.build(&quiet).await.unwrap().failures(), []);
     assert_eq!(
         ask(&warehouse, "select count(*) from core.unit").await,
-        "60000"
+        "200000"
     );
     assert_eq!(
         ask(&warehouse, "select sum(letters) from pairs").await,
-        (2 * (600 * 60_000 + 288_890)).to_string(),
-        "every number from 0 to 59999 has 288890 digits in all"
+        (2 * (180 * 200_000 + 1_088_890)).to_string(),
+        "the numbers below 200000 have 1088890 digits in all"
     );
 }
 

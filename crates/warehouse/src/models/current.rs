@@ -24,7 +24,7 @@ use datafusion::{
 use lake::Part;
 
 use crate::{
-    build::{FEW_THINGS, MUNICIPALITY, one_of, parts_in, within},
+    build::{FEW_THINGS, MUNICIPALITY, most_ids, one_of, parts_in, within},
     session::landed_column,
 };
 
@@ -117,9 +117,6 @@ const TIMES: &str = "_times";
 /// The keys of more things than this are not held in memory.
 const MANY: usize = 1 << 18;
 
-/// Of more things than this what is there is not looked for by their keys: most parts of a table have some.
-const SOUGHT: usize = 200_000;
-
 /// What is new in a table since it was published.
 pub(crate) struct News {
     /// The parts of the table it changes.
@@ -149,7 +146,7 @@ pub(crate) async fn news(
     let winners = winners.collect().await?;
     let ids = ids(entity, &winners)?;
     let mut there = ctx.read_table(Arc::clone(&built))?;
-    if let Some((key, ids)) = ids.filter(|it| it.1.len() <= SOUGHT) {
+    if let Some((key, ids)) = ids.filter(|it| it.1.len() <= most_ids(is_sent)) {
         there = there.filter(one_of(key, ids, is_sent))?;
     }
     let winners = beats(ctx, entity, winners, there).await?;

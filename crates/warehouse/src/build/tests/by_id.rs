@@ -82,6 +82,35 @@ async fn a_thing_that_changes_moves_goes_and_comes_is_found_where_it_was_and_is(
 }
 
 #[tokio::test]
+async fn many_things_that_move_are_found_where_they_were_and_are() {
+    let world = World::new();
+    world.write("moved.sql", MOVED);
+    let warehouse = world.open().await;
+    let ids: Vec<String> = (0..3 * FEW_THINGS).map(|it| format!("u{it}")).collect();
+    let named = |name| ids.iter().map(move |id| (id.as_str(), name));
+    world
+        .land_units(&named(Some("b")).collect::<Vec<_>>())
+        .await;
+    warehouse.build(&quiet).await.unwrap();
+    // Two thousand move to 101, of the other thousand every second goes.
+    let moved = named(Some("a")).take(2 * FEW_THINGS);
+    let gone = named(None).skip(2 * FEW_THINGS).step_by(2);
+    world
+        .land_units(&moved.chain(gone).collect::<Vec<_>>())
+        .await;
+    let report = warehouse.build(&quiet).await.unwrap();
+    let extent = &report.built.iter().find(|it| it.model == "mart.moved");
+    let extent = &extent.unwrap().extent;
+    let Extent::Parts(parts, _) = extent else {
+        panic!("{extent:?}")
+    };
+    assert_eq!(parts.len(), 2);
+    let sql = "select municipality_code, name, count(*), count(distinct unit_id) from mart.moved
+        group by municipality_code, name order by name";
+    assert_eq!(ask(&warehouse, sql).await, "101 a 2000 2000\n147 b 500 500");
+}
+
+#[tokio::test]
 async fn a_row_that_no_id_leads_to_follows_too() {
     let world = World::new();
     world.write("lengths.sql", LENGTHS);

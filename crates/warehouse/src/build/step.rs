@@ -213,8 +213,12 @@ impl Step<'_> {
 
     /// Computes and checks a model.
     async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
-        let made = spared(self.write(node, table), async {
-            self.sparing().write(node, table).await
+        let in_turn = spared(
+            self.write(node, table, false),
+            self.write(node, table, true),
+        );
+        let made = spared(in_turn, async {
+            self.sparing().write(node, table, true).await
         });
         let made = made.await?;
         self.candidates.set(table, made.version);
@@ -424,14 +428,14 @@ impl Step<'_> {
     }
 }
 
-/// What some work comes to; where there is not enough memory for it, what `sparing` does.
+/// What some work comes to; where there is not enough memory for it, what work that holds less does.
 async fn spared<T>(
     work: impl Future<Output = Result<T>>,
     sparing: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     match work.await {
         Err(err) if err.needs_memory() => {
-            tracing::info!(%err, "not enough memory, trying again with more on disk");
+            tracing::info!(%err, "not enough memory, trying again with less of it");
             sparing.await
         }
         done => done,

@@ -1,13 +1,20 @@
 //! A candidate is written: the rows of a model, all of them or those of some municipalities, in a new version of its table unless
 //! they are the rows it has.
 
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
+    error::Result as Outcome,
+    execution::SendableRecordBatchStream,
     logical_expr::Expr,
+    physical_plan::stream::RecordBatchStreamAdapter,
     prelude::{DataFrame, ident},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use lake::Part;
 
 use super::{
@@ -24,6 +31,9 @@ use crate::{
 
 /// More landed rows than one in so many, by the size of their files, are not worked in where they are many: all are read then.
 const SHARE: u64 = 4;
+
+/// Where memory is short, this many municipalities are computed at a time.
+const IN_TURN: usize = 6;
 
 /// Fewer rows than this come and go.
 const FEW_ROWS: u64 = 100;
@@ -55,8 +65,8 @@ struct Work {
 }
 
 impl Step<'_> {
-    /// Computes what has to be computed of a model.
-    pub(super) async fn write(&self, node: &Node, table: &str) -> Result<Made> {
+    /// Computes what has to be computed of a model; `in_turn`: a few municipalities after the other, which needs less memory.
+    pub(super) async fn write(&self, node: &Node, table: &str, in_turn: bool) -> Result<Made> {
         let Work { extent, rows, only } = self.work_on(node, table).await?;
         let before = self
             .previous
@@ -88,7 +98,12 @@ impl Step<'_> {
             .fields()
             .last()
             .is_some_and(|it| it.name() == FAILED);
-        let stream = rows.execute_stream().await.map_err(failed)?;
+        let stream = if in_turn && is_split {
+            let parts = self.parts_read(node).await?;
+            one_after_the_other(&rows, &parts).map_err(failed)?
+        } else {
+            rows.execute_stream().await.map_err(failed)?
+        };
         let (stream, aside) = if is_marked {
             taken_out(stream, is_split, node.grain()).map_err(failed)?
         } else {
@@ -218,6 +233,21 @@ impl Step<'_> {
         Ok(news.map(Ok))
     }
 
+    /// The municipalities in the tables that a model reads.
+    async fn parts_read(&self, node: &Node) -> Result<BTreeSet<Part>> {
+        let (catalog, lake) = (self.builder.catalog, self.builder.lake);
+        let mut parts = BTreeSet::new();
+        for read in &node.reads {
+            let is_split = catalog
+                .node(read)
+                .is_some_and(|it| is_split(it.partition_by()));
+            if let Some(head) = self.candidates.get(read).filter(|_| is_split) {
+                parts.extend(lake.parts(read, head.version).await?);
+            }
+        }
+        Ok(parts)
+    }
+
     /// Whether so many parts are half of those the published table has, or more.
     async fn are_most(&self, table: &str, parts: &BTreeSet<Part>) -> Result<bool> {
         if parts.len() < 2 {
@@ -271,6 +301,26 @@ impl Step<'_> {
     }
 }
 
+/// Rows that are asked for a few parts at a time, and in the end for those that none of `parts` has.
+fn one_after_the_other(
+    rows: &DataFrame,
+    parts: &BTreeSet<Part>,
+) -> Outcome<SendableRecordBatchStream> {
+    let parts: Vec<Part> = parts.iter().flatten().cloned().map(Some).collect();
+    let turns = parts.chunks(IN_TURN);
+    let turns = turns.map(|it| within(&it.iter().cloned().collect()));
+    let all = within(&parts.iter().cloned().collect())?;
+    let rest = ident(MUNICIPALITY).is_null().or(!all);
+    let asked = turns.chain([Ok(rest)]);
+    let asked: Vec<DataFrame> = asked
+        .map(|condition| rows.clone().filter(condition?))
+        .collect::<Outcome<_>>()?;
+    let schema = Arc::clone(rows.schema().inner());
+    let stream = stream::iter(asked).then(DataFrame::execute_stream);
+    let stream = RecordBatchStreamAdapter::new(schema, stream.try_flatten());
+    Ok(Box::pin(stream))
+}
+
 /// The parts that lost more than half of their rows, or have more than twice as many; of few rows that means nothing.
 fn drift(before: &Digests, after: &Digests) -> Vec<String> {
     let rows = |digests: &Digests, part: &Part| digests.get(part).map_or(0, |it| it.rows);
@@ -285,4 +335,36 @@ fn drift(before: &Digests, after: &Digests) -> Vec<String> {
         is_drift.then(|| format!("{whose}{is} rows, were {was}"))
     });
     told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code")]
+
+    use arrow::{array::AsArray, datatypes::Int64Type};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn in_turn_every_row_comes_once() {
+        let sql = "select cast(column1 as int) as municipality_code, column2 as n from (values
+            (101, 1), (147, 2), (101, 4), (null, 8), (999, 16), (751, 32))";
+        let rows = SessionContext::new().sql(sql).await.unwrap();
+        let seven = (1..=7).map(|it| Some((100 + it).to_string()));
+        for parts in [
+            BTreeSet::new(),
+            BTreeSet::from([None]),
+            seven.chain([None, Some("147".to_owned())]).collect(),
+        ] {
+            let stream = one_after_the_other(&rows, &parts).unwrap();
+            let batches: Vec<_> = stream.try_collect().await.unwrap();
+            let mut found: Vec<i64> = batches
+                .iter()
+                .flat_map(|it| it.column(1).as_primitive::<Int64Type>().values().to_vec())
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, [1, 2, 4, 8, 16, 32], "{parts:?}");
+        }
+    }
 }

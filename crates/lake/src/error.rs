@@ -112,12 +112,13 @@ impl Error {
 
     /// What went wrong in the query that rows come from.
     pub(crate) fn of_query(table: &str, err: &DataFusionError) -> Self {
-        match err.find_root() {
-            DataFusionError::ResourcesExhausted(_) => Self::Memory {
+        if is_memory(err) {
+            Self::Memory {
                 table: table.to_owned(),
                 reason: err.to_string(),
-            },
-            _ => Self::rows(table, err),
+            }
+        } else {
+            Self::rows(table, err)
         }
     }
 
@@ -129,6 +130,17 @@ impl Error {
         } else {
             Self::Unavailable(text)
         }
+    }
+}
+
+/// Whether a query failed since what it must hold in memory did not fit. What it wrote to disk may have reached its limit, too, which less
+/// memory does not mend; the engine calls both by one name.
+pub fn is_memory(err: &DataFusionError) -> bool {
+    match err.find_root() {
+        DataFusionError::ResourcesExhausted(reason) => {
+            !reason.contains("disk space") && !reason.contains("allowable limit")
+        }
+        _ => false,
     }
 }
 

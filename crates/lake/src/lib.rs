@@ -24,7 +24,7 @@ mod upkeep;
 mod vacuum;
 
 pub use append::{Appended, Txn};
-pub use error::{Error, Result};
+pub use error::{Error, Result, is_memory};
 pub use files::FILE_BYTES;
 pub use history::{Changes, DataFile, History};
 pub use one_of::one_of;

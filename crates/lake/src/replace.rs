@@ -64,7 +64,7 @@ impl Lake {
     /// The rows go to files as they come; what is held in memory is one row group for each part.
     ///
     /// # Errors
-    /// An error of `input` is passed on and leaves no files.
+    /// An error of `input` is passed on; no version names the files that were closed by then, and upkeep removes them.
     pub async fn stage(
         &self,
         table: &str,

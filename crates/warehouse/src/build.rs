@@ -40,7 +40,6 @@ use crate::{
 
 pub(crate) use by_id::FEW_THINGS;
 pub(crate) use candidates::Candidates;
-use changed_ids::ChangedIds;
 pub use changes::{Extent, Reason};
 pub(crate) use one_of::{most_ids, one_of};
 pub(crate) use parts::{Changed, MUNICIPALITY, is_split, parts_in, within};
@@ -141,7 +140,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
-            changed_ids: ChangedIds::default(),
+            changed_ids: Arc::default(),
         };
         step.plan().await
     }
@@ -170,7 +169,7 @@ impl Builder<'_> {
             candidates,
             ctx,
             computed,
-            changed_ids: ChangedIds::default(),
+            changed_ids: Arc::default(),
         };
         let outcomes = step.all().await?;
         let references = step.references(&outcomes).await?;

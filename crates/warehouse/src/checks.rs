@@ -465,6 +465,10 @@ async fn blame(ctx: &SessionContext, node: &Node, rules: &[Rule], err: DataFusio
     let Origin::Written(model) = &node.origin else {
         return Error::query(format!("checking {}", node.table()), err);
     };
+    let err = Error::query(format!("checking {}", node.table()), err);
+    if err.needs_memory() {
+        return err;
+    }
     for rule in rules.iter().filter(|it| it.line.is_some()) {
         let (predicate, table) = (&rule.predicate, quoted(&node.table()));
         let sql = format!("select count(*) filter (where ({predicate}) is false) from {table}");
@@ -473,7 +477,7 @@ async fn blame(ctx: &SessionContext, node: &Node, rules: &[Rule], err: DataFusio
             return Error::Models(vec![model.mistake(rule.line, message)]);
         }
     }
-    Error::query(format!("checking {}", node.table()), err)
+    err
 }
 
 fn number(batches: &[RecordBatch], column: usize) -> i64 {

@@ -84,6 +84,7 @@ impl Error {
             | Self::Disclosure { .. }
             | Self::Overtaken(_) => FixBy::Settings,
             Self::Lake(err) => err.fix_by(),
+            Self::Query { .. } if self.needs_memory() => FixBy::Settings,
             Self::Query { .. } | Self::Publication { .. } => FixBy::Us,
         }
     }
@@ -92,9 +93,7 @@ impl Error {
     pub(crate) fn needs_memory(&self) -> bool {
         match self {
             Self::Lake(lake::Error::Memory { .. }) => true,
-            Self::Query { source, .. } => {
-                matches!(source.find_root(), DataFusionError::ResourcesExhausted(_))
-            }
+            Self::Query { source, .. } => lake::is_memory(source),
             _ => false,
         }
     }

@@ -15,7 +15,7 @@ use datafusion::{error::Result as Outcome, logical_expr::Expr, prelude::lit};
 use lake::Part;
 use tokio::sync::Mutex;
 
-use super::{Changed, digest::telling, one_of::MANY_THINGS, step::Step};
+use super::{Changed, FEW_THINGS, digest::telling, one_of::MANY_THINGS, step::Step};
 use crate::{Error, Result, publication::Publication};
 
 /// In more parts than this no ids are looked for: rows of both versions are held in memory for it.
@@ -137,7 +137,9 @@ fn ids_in(rows: &[(&RecordBatch, usize)], column: &str) -> Option<Ids> {
             _ => return None,
         };
         ids.insert(name, id);
-        if ids.len() > MANY_THINGS {
+        // A condition on numbers is written out, which a long one has no place in.
+        let most = text.map_or(FEW_THINGS, |_| MANY_THINGS);
+        if ids.len() > most {
             return None;
         }
     }

@@ -90,7 +90,7 @@ pub(super) struct Step<'a> {
     /// What earlier builds computed.
     pub(super) computed: &'a Computed,
     /// What was looked for already.
-    pub(super) changed_ids: ChangedIds,
+    pub(super) changed_ids: Arc<ChangedIds>,
 }
 
 impl Step<'_> {
@@ -213,12 +213,14 @@ impl Step<'_> {
 
     /// Computes and checks a model.
     async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
-        let in_turn = spared(
-            self.write(node, table, false),
-            self.write(node, table, true),
-        );
-        let made = spared(in_turn, async {
-            self.sparing().write(node, table, true).await
+        let made = spared(self.write(node, table, None), async {
+            let turns = self.turns(node).await?;
+            let sparing = self.sparing();
+            let last = sparing.write(node, table, turns.as_ref());
+            match &turns {
+                Some(_) => spared(self.write(node, table, turns.as_ref()), last).await,
+                None => last.await,
+            }
         });
         let made = made.await?;
         self.candidates.set(table, made.version);
@@ -236,7 +238,7 @@ impl Step<'_> {
             candidates: Arc::clone(&self.candidates),
             ctx: session::sparing(&self.ctx),
             computed: self.computed,
-            changed_ids: ChangedIds::default(),
+            changed_ids: Arc::clone(&self.changed_ids),
         }
     }
 
@@ -300,7 +302,7 @@ impl Step<'_> {
         &self,
         outcomes: &BTreeMap<String, Outcome>,
     ) -> Result<Vec<(String, Vec<CheckResult>)>> {
-        let sparing = session::sparing(&self.ctx);
+        let sparing = self.sparing();
         let mut found = Vec::new();
         for (table, node) in self.builder.catalog.nodes() {
             let mut results = Vec::new();
@@ -317,7 +319,11 @@ impl Step<'_> {
                     let failing = it.failing.get(table);
                     failing.is_some_and(|it| !it.contains(&checks::reference_check(&reference)))
                 });
-                let looked_at = if is_passing && !self.lost_keys(&reference, outcomes).await? {
+                let lost_keys = async || {
+                    let sparing = sparing.lost_keys(&reference, outcomes);
+                    spared(self.lost_keys(&reference, outcomes), sparing).await
+                };
+                let looked_at = if is_passing && !lost_keys().await? {
                     pointing.as_ref()
                 } else {
                     let pointed = self.changed(outcomes.get(&reference.table));
@@ -333,7 +339,7 @@ impl Step<'_> {
                 }
                 let result = spared(
                     checks::reference(&self.ctx, node, &reference, looked_at),
-                    checks::reference(&sparing, node, &reference, looked_at),
+                    checks::reference(&sparing.ctx, node, &reference, looked_at),
                 );
                 results.push(result.await?);
             }

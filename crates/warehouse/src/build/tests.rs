@@ -7,6 +7,7 @@
 )]
 
 mod by_id;
+mod little_memory;
 mod set_aside;
 
 use std::{
@@ -573,64 +574,6 @@ async fn builds_that_race_publish_one_after_the_other() {
     assert_eq!(
         one.publication().await.unwrap(),
         two.publication().await.unwrap()
-    );
-}
-
-/// Whichever side a join holds, it has all names.
-const PAIRS: &str = "\
--- doc: Units beside themselves.
--- grain: unit_id
--- references: name -> core.unit.name
-select
-    one.unit_id,                                       -- The unit.
-    one.name,                                          -- Its name.
-    length(one.name) + length(other.name) as letters   -- How long both names are.
-from core.unit as one
-join core.unit as other on other.unit_id = one.unit_id
-";
-
-#[tokio::test]
-async fn a_build_within_little_memory_goes_to_disk() {
-    let world = World::new();
-    world.write("pairs.sql", PAIRS);
-    let spill = world.folder.path().join("spill");
-    std::fs::create_dir_all(&spill).unwrap();
-    let nowhere = world.folder.path().join("file");
-    std::fs::write(&nowhere, "not a folder").unwrap();
-    let units: Vec<(String, String)> = (0..200_000)
-        .map(|it| it * 7919 % 200_000)
-        .map(|it| (format!("unit {it}"), format!("{it}{}", "x".repeat(180))))
-        .collect();
-    let units: Vec<_> = units
-        .iter()
-        .map(|it| (it.0.as_str(), Some(it.1.as_str())))
-        .collect();
-    world.land_units(&units).await;
-    let settings = |spill| WarehouseSettings {
-        memory_limit: Some(24 << 20),
-        spill: Some(spill),
-        threads: 1,
-        models_at_once: 1,
-        ..WarehouseSettings::default()
-    };
-    let told = match world.try_open(settings(nowhere)).await {
-        Ok(warehouse) => format!("{:?}", warehouse.build(&quiet).await.unwrap().failures()),
-        Err(err) => err.to_string(),
-    };
-    assert!(
-        told.contains("spill") || told.contains("core.unit"),
-        "it needs the disk: {told}"
-    );
-    let warehouse = world.open_with(settings(spill)).await;
-    assert_eq!(warehouse.build(&quiet).await.unwrap().failures(), []);
-    assert_eq!(
-        ask(&warehouse, "select count(*) from core.unit").await,
-        "200000"
-    );
-    assert_eq!(
-        ask(&warehouse, "select sum(letters) from pairs").await,
-        (2 * (180 * 200_000 + 1_088_890)).to_string(),
-        "the numbers below 200000 have 1088890 digits in all"
     );
 }
 

@@ -65,8 +65,14 @@ struct Work {
 }
 
 impl Step<'_> {
-    /// Computes what has to be computed of a model; `in_turn`: a few municipalities after the other, which needs less memory.
-    pub(super) async fn write(&self, node: &Node, table: &str, in_turn: bool) -> Result<Made> {
+    /// Computes what has to be computed of a model; where there are `turns`, for a few of these municipalities after the other, which
+    /// needs less memory.
+    pub(super) async fn write(
+        &self,
+        node: &Node,
+        table: &str,
+        turns: Option<&BTreeSet<Part>>,
+    ) -> Result<Made> {
         let Work { extent, rows, only } = self.work_on(node, table).await?;
         let before = self
             .previous
@@ -98,12 +104,11 @@ impl Step<'_> {
             .fields()
             .last()
             .is_some_and(|it| it.name() == FAILED);
-        let stream = if in_turn && is_split {
-            let parts = self.parts_read(node).await?;
-            one_after_the_other(&rows, &parts).map_err(failed)?
-        } else {
-            rows.execute_stream().await.map_err(failed)?
+        let stream = match turns {
+            Some(turns) => one_after_the_other(&rows, parts.unwrap_or(turns)),
+            None => rows.execute_stream().await,
         };
+        let stream = stream.map_err(failed)?;
         let (stream, aside) = if is_marked {
             taken_out(stream, is_split, node.grain()).map_err(failed)?
         } else {
@@ -233,19 +238,26 @@ impl Step<'_> {
         Ok(news.map(Ok))
     }
 
-    /// The municipalities in the tables that a model reads.
-    async fn parts_read(&self, node: &Node) -> Result<BTreeSet<Part>> {
+    /// The municipalities that a model can be computed for one after the other: those in the tables it reads, where each needs no
+    /// rows of another. `None` where each turn would read everything again.
+    pub(super) async fn turns(&self, node: &Node) -> Result<Option<BTreeSet<Part>>> {
         let (catalog, lake) = (self.builder.catalog, self.builder.lake);
+        let is_large = |read: &&String| {
+            let read = catalog.node(read);
+            read.is_some_and(|it| is_split(it.partition_by()))
+        };
+        let large: Vec<&String> = node.reads.iter().filter(is_large).collect();
+        let is_split = is_split(node.partition_by()) && !large.is_empty();
+        if !is_split || !self.stays_within(node, large.iter().copied()).await? {
+            return Ok(None);
+        }
         let mut parts = BTreeSet::new();
-        for read in &node.reads {
-            let is_split = catalog
-                .node(read)
-                .is_some_and(|it| is_split(it.partition_by()));
-            if let Some(head) = self.candidates.get(read).filter(|_| is_split) {
+        for read in large {
+            if let Some(head) = self.candidates.get(read) {
                 parts.extend(lake.parts(read, head.version).await?);
             }
         }
-        Ok(parts)
+        Ok(Some(parts))
     }
 
     /// Whether so many parts are half of those the published table has, or more.

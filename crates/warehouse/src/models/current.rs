@@ -144,14 +144,18 @@ pub(crate) async fn news(
             .chain([ident(DELETED), incarnation().alias(INCARNATION)]),
     )?;
     let winners = winners.collect().await?;
-    let ids = ids(entity, &winners)?;
+    let ids = ids(entity, &winners, most_ids(is_sent))?;
     let mut there = ctx.read_table(Arc::clone(&built))?;
-    if let Some((key, ids)) = ids.filter(|it| it.1.len() <= most_ids(is_sent)) {
+    if let Some((key, ids)) = ids {
         there = there.filter(one_of(key, ids, is_sent))?;
     }
     let winners = beats(ctx, entity, winners, there).await?;
     let winners = outlives(ctx, entity, winners).await?;
-    let few = self::ids(entity, &winners)?.filter(|it| it.1.len() <= FEW_THINGS);
+    let rows: usize = winners.iter().map(RecordBatch::num_rows).sum();
+    let few = match rows {
+        ..=FEW_THINGS => self::ids(entity, &winners, FEW_THINGS)?,
+        _ => None,
+    };
     let only = few.map(|(key, ids)| ident(key).in_list(ids.into_values().collect(), false));
     let Some(winners) = in_memory(ctx, winners)? else {
         return Ok(None);
@@ -180,10 +184,11 @@ pub(crate) async fn news(
     Ok(Some(News { parts, rows, only }))
 }
 
-/// The first column of the keys of some things, and the ids in it; `None` of no things.
+/// The first column of the keys of some things, and the ids in it; `None` of no things, or more than `most`.
 fn ids<'a>(
     entity: &'a Entity,
     things: &[RecordBatch],
+    most: usize,
 ) -> Result<Option<(&'a str, BTreeMap<String, Expr>)>> {
     let Some(key) = entity.key.first() else {
         return Ok(None);
@@ -196,6 +201,9 @@ fn ids<'a>(
         for at in 0..batch.num_rows() {
             let id = ScalarValue::try_from_array(column, at)?;
             ids.insert(id.to_string(), lit(id));
+            if ids.len() > most {
+                return Ok(None);
+            }
         }
     }
     Ok((!ids.is_empty()).then_some((key.as_str(), ids)))

@@ -3,6 +3,7 @@
 mod across;
 mod attack;
 mod closing;
+mod hidden;
 mod table;
 
 use std::sync::Arc;

@@ -3,23 +3,20 @@
 //! All is said as the difference from the truth: an equation then says that differences make nothing
 //! together, no difference solves them all, and a hidden count is told when it can have no other.
 
-use std::collections::{BTreeSet, HashMap};
-
-use super::{is_small, table::Table};
-
-/// Beyond every count: a bound there is none.
-const NONE: i64 = 1 << 40;
+use super::{
+    hidden::{Effort, Hidden, Range, narrow},
+    table::Table,
+};
 
 /// A prime to eliminate by, so that no fraction and no overflow occurs.
 const PRIME: i64 = (1 << 31) - 1;
 
-/// How many hidden counts are changed together at most. More are never needed in practice, and so the effort stays in
-/// proportion to the size of a table.
+/// Equations of more hidden counts than this are not solved together.
 const NEAR: usize = 120;
 
-/// How many are changed together at first and then, where that finds no other table, and how many guesses are made then for one
-/// hidden count in one direction. Most have one close by.
-const EFFORTS: [(usize, u32); 3] = [(12, 40), (40, 150), (NEAR, 500)];
+/// What is tried first for a hidden count, and what is where that finds no other table. Most have one close by.
+const QUICK: [Effort; 2] = [Effort(12, 40), Effort(40, 150)];
+const THOROUGH: [Effort; 1] = [Effort(NEAR, 500)];
 
 /// How often bounds are narrowed by all equations of a group before guessing begins.
 const ROUNDS: usize = 64;
@@ -32,67 +29,193 @@ const ROUNDS: usize = 64;
 /// A line that does not add up, because somebody is counted in two of its parts, only bounds: by how much it
 /// does not is unknown, but not in which direction.
 pub(super) fn proven(table: &Table, hidden: &[bool]) -> Vec<bool> {
+    let mut attack = Attack::on(table, hidden);
     let mut told = vec![false; table.cells.len()];
-    for mut group in groups(table, hidden) {
-        group.narrow();
+    for mut group in attack.groups() {
         // More cannot be searched through.
         if group.unknowns.len() <= NEAR {
-            group.search();
+            attack.search(&mut group, |_| true);
+        } else {
+            group.narrow();
         }
-        for unknown in &group.unknowns {
+        for unknown in group.unknowns.iter().filter(|it| it.is_told) {
             if let Some(cell) = unknown.cell {
-                told[cell] = unknown.is_told && table.cells[cell].count > 0;
+                told[cell] = table.cells[cell].count > 0;
             }
         }
     }
     told
 }
 
-/// What is known of the hidden counts of a table, while more and more of them are hidden.
-pub(super) struct Known {
+/// An attack on a table of which more and more is hidden.
+pub(super) struct Attack<'a> {
+    hidden: Hidden<'a>,
     /// Another table is known in which it is different. It looks the same, too, when more is hidden.
     is_safe: Vec<bool>,
 }
 
-impl Known {
-    /// Nothing yet.
-    pub(super) fn of(table: &Table) -> Self {
+impl<'a> Attack<'a> {
+    /// Nothing is known yet.
+    pub(super) fn on(table: &'a Table, hidden: &[bool]) -> Self {
         Self {
+            hidden: Hidden::of(table, hidden),
             is_safe: vec![false; table.cells.len()],
         }
     }
 
+    /// Which counts are hidden.
+    pub(super) fn hidden(&self) -> &[bool] {
+        self.hidden.is_hidden()
+    }
+
+    /// Hides one more.
+    pub(super) fn hide(&mut self, cell: usize) {
+        self.hidden.hide(cell);
+    }
+
     /// The hidden counts for which no other table was found, in doubt one too many; the others are safe, and that is certain. Those
     /// that are not `asked` for are left out.
-    pub(super) fn told(
-        &mut self,
-        table: &Table,
-        hidden: &[bool],
-        asked: impl Fn(usize) -> bool,
-    ) -> Vec<usize> {
+    pub(super) fn told(&mut self, asked: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut told = Vec::new();
-        for mut group in groups(table, hidden) {
-            let mut is_open = false;
-            for unknown in &mut group.unknowns {
-                let Some(cell) = unknown.cell else { continue };
-                unknown.is_safe = self.is_safe[cell];
-                unknown.is_asked = asked(cell) && table.cells[cell].count > 0;
-                is_open |= unknown.is_asked && !unknown.is_safe;
+        for mut group in self.groups() {
+            self.search(&mut group, &asked);
+            let cells = group.unknowns.iter().filter_map(|it| it.cell);
+            told.extend(cells.filter(|it| self.is_wanted(*it, &asked)));
+        }
+        told
+    }
+
+    /// Whether another table is known now in which a hidden count is different, or is found without much effort.
+    pub(super) fn is_safe(&mut self, cell: usize) -> bool {
+        self.guess(cell, &QUICK);
+        self.is_safe[cell]
+    }
+
+    /// Looks for another table for each count of a group that is asked for, the cheapest ways first.
+    fn search(&mut self, group: &mut Group, asked: impl Fn(usize) -> bool) {
+        if !self.is_open(group, &asked) {
+            return;
+        }
+        group.narrow();
+        self.double(group);
+        self.guess_all(group, &asked, &QUICK);
+        if self.is_open(group, &asked) {
+            group.eliminate();
+            self.guess_all(group, &asked, &THOROUGH);
+        }
+    }
+
+    /// Whether anybody wants to know if a count is safe.
+    fn is_wanted(&self, cell: usize, asked: impl Fn(usize) -> bool) -> bool {
+        asked(cell) && !self.is_safe[cell] && self.hidden.table().cells[cell].count > 0
+    }
+
+    /// Whether anybody wants to know more of a group.
+    fn is_open(&self, group: &Group, asked: impl Fn(usize) -> bool) -> bool {
+        let mut open = group.unknowns.iter().filter(|it| !it.is_told);
+        open.any(|it| it.cell.is_some_and(|it| self.is_wanted(it, &asked)))
+    }
+
+    /// Where nothing but zeros is shown, everything could be twice what it is.
+    fn double(&mut self, group: &Group) {
+        let fits = |it: &Unknown| it.truth == 0 || it.range.high >= it.truth;
+        if !group.is_anchored && group.unknowns.iter().all(fits) {
+            let more = group.unknowns.iter().filter(|it| it.truth > 0);
+            for cell in more.filter_map(|it| it.cell) {
+                self.is_safe[cell] = true;
             }
-            if !is_open {
-                continue;
+        }
+    }
+
+    fn guess_all(&mut self, group: &mut Group, asked: impl Fn(usize) -> bool, efforts: &[Effort]) {
+        for unknown in group.unknowns.iter_mut().filter(|it| !it.is_told) {
+            if let Some(cell) = unknown.cell.filter(|it| self.is_wanted(*it, &asked)) {
+                unknown.is_told = self.guess(cell, efforts);
             }
-            group.narrow();
-            group.search();
-            for unknown in &group.unknowns {
-                let Some(cell) = unknown.cell else { continue };
-                self.is_safe[cell] |= unknown.is_safe;
-                if unknown.is_asked && !unknown.is_safe {
-                    told.push(cell);
+        }
+    }
+
+    /// Looks for another table in which a hidden count is different, with growing effort; whether there is none for certain.
+    fn guess(&mut self, cell: usize, efforts: &[Effort]) -> bool {
+        for effort in efforts {
+            if self.is_safe[cell] {
+                return false;
+            }
+            match self.hidden.another(cell, *effort) {
+                Ok(others) => {
+                    for other in others {
+                        self.is_safe[other] = true;
+                    }
+                }
+                Err(is_certain) if is_certain => return true,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// The hidden counts of a table, in groups that do not touch each other.
+    fn groups(&self) -> Vec<Group> {
+        let (table, hidden) = (self.hidden.table(), self.hidden.is_hidden());
+        let mut leader: Vec<usize> = (0..table.cells.len()).collect();
+        for line in &table.lines {
+            let mut secret = line.members.iter().filter(|it| hidden[it.cell]);
+            if let Some(first) = secret.next() {
+                let first = find(&mut leader, first.cell);
+                for it in secret {
+                    let other = find(&mut leader, it.cell);
+                    leader[other] = first;
                 }
             }
         }
-        told
+        let mut groups: Vec<Group> = Vec::new();
+        let mut group_of: Vec<Option<usize>> = vec![None; table.cells.len()];
+        let mut place: Vec<usize> = vec![0; table.cells.len()];
+        for (at, cell) in table.cells.iter().enumerate().filter(|it| hidden[it.0]) {
+            let leader = find(&mut leader, at);
+            let group = *group_of[leader].get_or_insert_with(|| {
+                groups.push(Group::default());
+                groups.len() - 1
+            });
+            group_of[at] = Some(group);
+            let unknowns = &mut groups[group].unknowns;
+            place[at] = unknowns.len();
+            unknowns.push(Unknown {
+                cell: Some(at),
+                truth: cell.count,
+                range: self.hidden.range(at),
+                is_told: false,
+            });
+        }
+        for (at, line) in table.lines.iter().enumerate() {
+            let secret = || line.members.iter().filter(|it| hidden[it.cell]);
+            let group = secret().next().and_then(|it| group_of[it.cell]);
+            let (Some(group), Some(excess)) = (group, self.hidden.excess(at)) else {
+                continue;
+            };
+            let group = &mut groups[group];
+            let is_elsewhere = line.members.iter().all(|it| !it.is_total);
+            group.is_anchored |= is_elsewhere
+                || line
+                    .members
+                    .iter()
+                    .any(|it| !hidden[it.cell] && table.cells[it.cell].count != 0);
+            let sign = |is_total: bool| if is_total { -1 } else { 1 };
+            let mut terms: Vec<(usize, i64)> = secret()
+                .map(|it| (place[it.cell], sign(it.is_total)))
+                .collect();
+            if excess != 0 {
+                terms.push((group.unknowns.len(), -excess.signum()));
+                group.unknowns.push(Unknown {
+                    cell: None,
+                    truth: excess.abs(),
+                    range: self.hidden.range_of_excess(at),
+                    is_told: false,
+                });
+            }
+            group.equations.push(terms);
+        }
+        groups
     }
 }
 
@@ -102,35 +225,8 @@ struct Unknown {
     cell: Option<usize>,
     truth: i64,
     range: Range,
-    equations: Vec<usize>,
-    /// Whether anybody wants to know.
-    is_asked: bool,
-    /// Whether another table is known in which it is different.
-    is_safe: bool,
-    /// Whether there is none.
+    /// Whether it can be no other for certain.
     is_told: bool,
-}
-
-impl Unknown {
-    /// Whether it is asked for, and neither told nor safe.
-    fn is_open(&self) -> bool {
-        self.is_asked && !self.is_told && !self.is_safe
-    }
-}
-
-/// How far a hidden count can be from the truth, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    low: i64,
-    high: i64,
-}
-
-impl Range {
-    const ZERO: Self = Self { low: 0, high: 0 };
-
-    fn nearest_to_truth(self) -> i64 {
-        0.clamp(self.low, self.high)
-    }
 }
 
 /// Hidden counts that equations connect.
@@ -141,109 +237,6 @@ struct Group {
     equations: Vec<Vec<(usize, i64)>>,
     /// Whether a count that is shown and not zero stands in one of its lines.
     is_anchored: bool,
-}
-
-/// The hidden counts of a table, in groups that do not touch each other.
-fn groups(table: &Table, hidden: &[bool]) -> Vec<Group> {
-    let mut leader: Vec<usize> = (0..table.cells.len()).collect();
-    for line in &table.lines {
-        let mut secret = line.members.iter().filter(|it| hidden[it.cell]);
-        if let Some(first) = secret.next() {
-            let first = find(&mut leader, first.cell);
-            for it in secret {
-                let other = find(&mut leader, it.cell);
-                leader[other] = first;
-            }
-        }
-    }
-    let mut groups: Vec<Group> = Vec::new();
-    let mut group_of: Vec<Option<usize>> = vec![None; table.cells.len()];
-    let mut place: Vec<usize> = vec![0; table.cells.len()];
-    for (at, cell) in table.cells.iter().enumerate().filter(|it| hidden[it.0]) {
-        let leader = find(&mut leader, at);
-        let group = *group_of[leader].get_or_insert_with(|| {
-            groups.push(Group::default());
-            groups.len() - 1
-        });
-        group_of[at] = Some(group);
-        let unknowns = &mut groups[group].unknowns;
-        place[at] = unknowns.len();
-        unknowns.push(Unknown {
-            cell: Some(at),
-            truth: cell.count,
-            range: Range {
-                low: cell.least.min(cell.count) - cell.count,
-                high: cell.most.map_or(NONE, |it| it.max(cell.count) - cell.count),
-            },
-            equations: Vec::new(),
-            is_asked: cell.count > 0,
-            is_safe: false,
-            is_told: false,
-        });
-    }
-    for line in table.lines.iter().filter(|it| it.members.len() > 1) {
-        let secret = || line.members.iter().filter(|it| hidden[it.cell]);
-        let Some(group) = secret().next().and_then(|it| group_of[it.cell]) else {
-            continue;
-        };
-        let group = &mut groups[group];
-        let sign = |is_total: bool| if is_total { -1 } else { 1 };
-        let sum: i64 = line
-            .members
-            .iter()
-            .map(|it| sign(it.is_total) * table.cells[it.cell].count)
-            .sum();
-        // A total that stands elsewhere is known, unless it is too small to be shown there.
-        let is_elsewhere = line.members.iter().all(|it| !it.is_total);
-        if is_elsewhere && is_small(sum) {
-            continue;
-        }
-        let excess = if is_elsewhere { 0 } else { sum };
-        group.is_anchored |= is_elsewhere
-            || line
-                .members
-                .iter()
-                .any(|it| !hidden[it.cell] && table.cells[it.cell].count != 0);
-        let mut terms: Vec<(usize, i64)> = secret()
-            .map(|it| (place[it.cell], sign(it.is_total)))
-            .collect();
-        // Where a zero is hidden nobody can tell which of the hidden counts it is.
-        if secret().any(|it| table.cells[it.cell].count == 0) {
-            for (unknown, _) in &terms {
-                let unknown = &mut group.unknowns[*unknown];
-                unknown.range.low = -unknown.truth;
-            }
-        }
-        if excess != 0 {
-            terms.push((group.unknowns.len(), -excess.signum()));
-            group.unknowns.push(Unknown {
-                cell: None,
-                truth: excess.abs(),
-                range: Range {
-                    low: -excess.abs(),
-                    high: NONE,
-                },
-                equations: Vec::new(),
-                is_asked: false,
-                is_safe: false,
-                is_told: false,
-            });
-        }
-        for (unknown, _) in &terms {
-            let equation = group.equations.len();
-            group.unknowns[*unknown].equations.push(equation);
-        }
-        group.equations.push(terms);
-    }
-    groups
-}
-
-fn find(leader: &mut [usize], mut at: usize) -> usize {
-    while leader[at] != at {
-        leader[at] = leader[leader[at]];
-        at = leader[at];
-    }
-    at
 }
 
 impl Group {
@@ -315,112 +308,14 @@ impl Group {
             }
         }
     }
+}
 
-    /// Where nothing but zeros is shown, everything could be twice what it is.
-    fn double(&mut self) {
-        let fits = |it: &Unknown| it.truth == 0 || it.range.high >= it.truth;
-        if !self.is_anchored && self.unknowns.iter().all(fits) {
-            for unknown in self.unknowns.iter_mut().filter(|it| it.truth > 0) {
-                unknown.is_safe = true;
-            }
-        }
+fn find(leader: &mut [usize], mut at: usize) -> usize {
+    while leader[at] != at {
+        leader[at] = leader[leader[at]];
+        at = leader[at];
     }
-
-    /// Looks for another table for each that is asked for, the cheapest ways first.
-    fn search(&mut self) {
-        self.double();
-        let (quick, thorough) = EFFORTS.split_at(1);
-        self.guess(quick);
-        if self.is_open() {
-            self.eliminate();
-            self.guess(thorough);
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.unknowns.iter().any(Unknown::is_open)
-    }
-
-    /// Guesses with growing effort.
-    fn guess(&mut self, efforts: &[(usize, u32)]) {
-        for at in 0..self.unknowns.len() {
-            for (count, guesses) in efforts {
-                if !self.unknowns[at].is_open() {
-                    break;
-                }
-                self.guess_near(at, *count, *guesses);
-            }
-        }
-    }
-
-    /// Looks for a table in which `at` is another, and so at most are `count`.
-    fn guess_near(&mut self, at: usize, count: usize, guesses: u32) {
-        let (members, near) = self.near(at, count);
-        let mut is_searched_through = members.len() == self.unknowns.len();
-        for is_more in [true, false] {
-            let mut ranges: Vec<Range> =
-                members.iter().map(|it| self.unknowns[*it].range).collect();
-            let range = &mut ranges[0];
-            if is_more {
-                range.low = range.low.max(1);
-            } else {
-                range.high = range.high.min(-1);
-            }
-            if range.low > range.high {
-                continue;
-            }
-            let mut search = Search {
-                near: &near,
-                left: guesses,
-            };
-            if let Some(other) = search.other(ranges, &near.equations_of[0]) {
-                for (member, difference) in members.into_iter().zip(other) {
-                    self.unknowns[member].is_safe |= difference != 0;
-                }
-                return;
-            }
-            is_searched_through &= search.left > 0;
-        }
-        self.unknowns[at].is_told |= is_searched_through;
-    }
-
-    /// The unknowns that the fewest equations lie between and `at`, which comes first; all others stay as they are.
-    fn near(&self, at: usize, count: usize) -> (Vec<usize>, Near) {
-        let mut members = vec![at];
-        let mut place: HashMap<usize, usize> = HashMap::from([(at, 0)]);
-        let mut seen: BTreeSet<usize> = BTreeSet::new();
-        let mut next = 0;
-        while let Some(member) = members.get(next).copied() {
-            next += 1;
-            // Those within still take part in all their equations.
-            for equation in &self.unknowns[member].equations {
-                if !seen.insert(*equation) {
-                    continue;
-                }
-                for (unknown, _) in &self.equations[*equation] {
-                    if members.len() < count && !place.contains_key(unknown) {
-                        place.insert(*unknown, members.len());
-                        members.push(*unknown);
-                    }
-                }
-            }
-        }
-        let mut near = Near {
-            equations: Vec::with_capacity(seen.len()),
-            equations_of: vec![Vec::new(); members.len()],
-        };
-        for equation in seen {
-            let terms = self.equations[equation].iter();
-            let terms: Vec<(usize, i64)> = terms
-                .filter_map(|(unknown, sign)| Some((*place.get(unknown)?, *sign)))
-                .collect();
-            for (member, _) in &terms {
-                near.equations_of[*member].push(near.equations.len());
-            }
-            near.equations.push(terms);
-        }
-        (members, near)
-    }
+    at
 }
 
 /// The number that makes one with `value`, by Fermat's little theorem.
@@ -434,177 +329,6 @@ fn inverse(value: i64) -> i64 {
         left >>= 1;
     }
     answer
-}
-
-/// Narrows the ranges in an equation and tells whose it narrowed; `None` where nothing is left for one.
-fn narrow(
-    equation: &[(usize, i64)],
-    ranges: &mut [Range],
-    mut narrowed: impl FnMut(usize),
-) -> Option<bool> {
-    let ends = |range: Range, sign: i64| {
-        if sign > 0 {
-            (range.low, range.high)
-        } else {
-            (-range.high, -range.low)
-        }
-    };
-    let (mut low, mut high) = (0, 0);
-    for (unknown, sign) in equation {
-        let (least, most) = ends(ranges[*unknown], *sign);
-        low += least;
-        high += most;
-    }
-    let mut is_narrower = false;
-    for (unknown, sign) in equation {
-        let range = &mut ranges[*unknown];
-        let (least, most) = ends(*range, *sign);
-        // What the others make together is made up for by this one. Where one of them has no bound, the
-        // sum is beyond every count and says nothing.
-        let new_least = Some(most - high).filter(|it| *it > -NONE / 2);
-        let new_most = Some(least - low).filter(|it| *it < NONE / 2);
-        let new_least = new_least.map_or(least, |it| it.max(least));
-        let new_most = new_most.map_or(most, |it| it.min(most));
-        let (new_low, new_high) = if *sign > 0 {
-            (new_least, new_most)
-        } else {
-            (-new_most, -new_least)
-        };
-        if new_low > new_high {
-            return None;
-        }
-        if (new_low, new_high) != (range.low, range.high) {
-            low += new_least - least;
-            high += new_most - most;
-            *range = Range {
-                low: new_low,
-                high: new_high,
-            };
-            is_narrower = true;
-            narrowed(*unknown);
-        }
-    }
-    Some(is_narrower)
-}
-
-/// Unknowns that are tried together, with the equations among them.
-struct Near {
-    equations: Vec<Vec<(usize, i64)>>,
-    equations_of: Vec<Vec<usize>>,
-}
-
-/// The search for another table.
-struct Search<'a> {
-    near: &'a Near,
-    left: u32,
-}
-
-impl Search<'_> {
-    /// Differences from the truth, not all none, within `ranges`; `changed` are the equations to begin with.
-    fn other(&mut self, mut ranges: Vec<Range>, changed: &[usize]) -> Option<Vec<i64>> {
-        self.left = self.left.checked_sub(1)?;
-        self.settle(&mut ranges, changed)?;
-        let Some(Move {
-            unknown,
-            from,
-            step,
-            ..
-        }) = self.mend(&ranges)?
-        else {
-            return Some(ranges.into_iter().map(Range::nearest_to_truth).collect());
-        };
-        let (near, far) = if step > 0 {
-            let Range { low, high } = ranges[unknown];
-            let to = (from + step).min(high);
-            (Range { low: to, high }, Range { low, high: to - 1 })
-        } else {
-            let Range { low, high } = ranges[unknown];
-            let to = (from + step).max(low);
-            (Range { low, high: to }, Range { low: to + 1, high })
-        };
-        let touched = &self.near.equations_of[unknown];
-        for choice in [near, far] {
-            if choice.low <= choice.high {
-                let mut ranges = ranges.clone();
-                ranges[unknown] = choice;
-                if let Some(found) = self.other(ranges, touched) {
-                    return Some(found);
-                }
-            }
-        }
-        None
-    }
-
-    /// Narrows until nothing changes; `None` where nothing is possible.
-    fn settle(&self, ranges: &mut [Range], changed: &[usize]) -> Option<()> {
-        let mut waiting: Vec<usize> = changed.to_vec();
-        // Two without bounds can drive each other upwards without end; guessing goes on from there.
-        let mut left = ROUNDS * (self.near.equations.len() + 1);
-        while let Some(equation) = waiting.pop() {
-            if left == 0 {
-                return Some(());
-            }
-            left -= 1;
-            narrow(&self.near.equations[equation], ranges, |unknown| {
-                for other in &self.near.equations_of[unknown] {
-                    if *other != equation && !waiting.contains(other) {
-                        waiting.push(*other);
-                    }
-                }
-            })?;
-        }
-        Some(())
-    }
-
-    /// With everything as near to the truth as it can be: who should move so that an equation holds. `Some(None)` where
-    /// all hold, `None` where one cannot.
-    fn mend(&self, ranges: &[Range]) -> Option<Option<Move>> {
-        let mut best: Option<(usize, Move)> = None;
-        for equation in &self.near.equations {
-            let excess: i64 = equation
-                .iter()
-                .map(|(unknown, sign)| sign * ranges[*unknown].nearest_to_truth())
-                .sum();
-            if excess == 0 {
-                continue;
-            }
-            let ways = || {
-                equation.iter().filter_map(|(unknown, sign)| {
-                    let (range, step) = (ranges[*unknown], -excess * sign);
-                    let from = range.nearest_to_truth();
-                    let room = if step > 0 {
-                        range.high - from
-                    } else {
-                        from - range.low
-                    };
-                    let way = Move {
-                        unknown: *unknown,
-                        from,
-                        step,
-                        is_short: room < step.abs(),
-                    };
-                    (room > 0).then_some(way)
-                })
-            };
-            // Best is one that can take it all and stands in few other equations.
-            let cost = |it: &Move| (it.is_short, self.near.equations_of[it.unknown].len());
-            let choice = ways().min_by_key(cost)?;
-            let ways = ways().count();
-            if best.as_ref().is_none_or(|it| ways < it.0) {
-                best = Some((ways, choice));
-            }
-        }
-        Some(best.map(|it| it.1))
-    }
-}
-
-/// A count that could be another, so that an equation holds.
-struct Move {
-    unknown: usize,
-    from: i64,
-    step: i64,
-    /// Whether it cannot go all the way.
-    is_short: bool,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Hiding more until nobody can work out what is hidden.
 
 use super::{
-    attack::Known,
+    attack::Attack,
     table::{Line, Member, Table},
 };
 
@@ -30,64 +30,72 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
     let everything: Vec<bool> = (0..hidden.len())
         .map(|at| hidden[at] || !fixed[at])
         .collect();
-    let (mut known, mut known_at_most) = (Known::of(table), Known::of(table));
+    let mut attack = Attack::on(table, hidden);
+    let mut attack_at_most = Attack::on(table, &everything);
+    for at in 0..lines.len() {
+        hide_beside(at, &lines, &lines_of, &mut attack, table);
+    }
     // What totals elsewhere tell however much is hidden here is no reason to hide it all.
     let mut hopeless = vec![false; hidden.len()];
     let mut is_looked_at = vec![false; hidden.len()];
     loop {
-        loop {
-            let chosen: Vec<usize> = lines
-                .iter()
-                .zip(&table.lines)
-                .filter_map(|(line, whole)| alone(line, whole, table, hidden))
-                .collect();
-            if chosen.is_empty() {
-                break;
-            }
-            for at in chosen {
-                hidden[at] = true;
-            }
-        }
-        let mut told = known.told(table, hidden, |at| !hopeless[at]);
+        let mut told = attack.told(|at| !hopeless[at]);
         let mut is_new = vec![false; hidden.len()];
         for at in &told {
             is_new[*at] = !std::mem::replace(&mut is_looked_at[*at], true);
         }
-        for at in known_at_most.told(table, &everything, |at| is_new[at]) {
+        for at in attack_at_most.told(|at| is_new[at]) {
             hopeless[at] = true;
         }
         told.retain(|at| !hopeless[*at]);
-        if told.is_empty() {
-            return;
-        }
         told.sort_unstable_by_key(|at| (table.cells[*at].position, *at));
-        // One may be enough for several in the same line, which therefore wait for what comes of it.
-        let mut is_touched = vec![false; lines.len()];
         let mut is_closed = true;
         for at in told {
-            if lines_of[at].iter().any(|line| is_touched[*line]) {
-                continue;
-            }
-            let mut chosen: Vec<usize> = nearest(&lines, &lines_of, at, hidden, order)
-                .into_iter()
-                .collect();
-            if chosen.is_empty() {
-                let beside = lines_of[at].iter().flat_map(|it| &table.lines[*it].members);
-                let zeros = beside
-                    .map(|it| it.cell)
-                    .filter(|it| table.cells[*it].count == 0);
-                chosen.extend(zeros.filter(|it| !fixed[*it] && !hidden[*it]));
-            }
-            is_closed &= chosen.is_empty();
-            for next in chosen {
-                hidden[next] = true;
-                for line in lines_of[at].iter().chain(&lines_of[next]) {
-                    is_touched[*line] = true;
+            // What was hidden for another may be enough for this one.
+            while !attack.is_safe(at) {
+                let mut chosen: Vec<usize> = nearest(&lines, &lines_of, at, attack.hidden(), order)
+                    .into_iter()
+                    .collect();
+                if chosen.is_empty() {
+                    let beside = lines_of[at].iter().flat_map(|it| &table.lines[*it].members);
+                    let zeros = beside
+                        .map(|it| it.cell)
+                        .filter(|it| table.cells[*it].count == 0);
+                    chosen.extend(zeros.filter(|it| !fixed[*it] && !attack.hidden()[*it]));
+                }
+                if chosen.is_empty() {
+                    break;
+                }
+                is_closed = false;
+                for next in chosen {
+                    attack.hide(next);
+                    for line in &lines_of[next] {
+                        hide_beside(*line, &lines, &lines_of, &mut attack, table);
+                    }
                 }
             }
         }
         if is_closed {
+            hidden.copy_from_slice(attack.hidden());
             return;
+        }
+    }
+}
+
+/// Hides more where a line gives a number away by itself, and where that makes others do so.
+fn hide_beside(
+    line: usize,
+    lines: &[Vec<Member>],
+    lines_of: &[Vec<usize>],
+    attack: &mut Attack<'_>,
+    table: &Table,
+) {
+    let mut waiting = vec![line];
+    while let Some(line) = waiting.pop() {
+        if let Some(next) = alone(&lines[line], &table.lines[line], table, attack.hidden()) {
+            attack.hide(next);
+            // The line itself is one of them: one more may not be enough.
+            waiting.extend(&lines_of[next]);
         }
     }
 }

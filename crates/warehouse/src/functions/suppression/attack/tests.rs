@@ -33,7 +33,7 @@ fn table(cells: Vec<(i64, Vec<i64>)>) -> Table {
 /// Which of the hidden counts no other table was found for.
 fn told(table: &Table, hidden: &[bool]) -> Vec<bool> {
     let mut told = vec![false; hidden.len()];
-    for at in Known::of(table).told(table, hidden, |_| true) {
+    for at in Attack::on(table, hidden).told(|_| true) {
         told[at] = true;
     }
     told

@@ -65,7 +65,7 @@ pub(super) const SUPPRESSED_ACROSS: Windowed = Windowed {
           counts is hidden, or several that are all as small as they can be; then the shown count with the lowest \
           priority is hidden too. That one stands in other lines as well, so it is repeated, all lines at a time, until \
           no line gives a number away. Then all lines are attacked together, as recoverable does: while a hidden count \
-          can be told, the shown one with the lowest priority in its lines is hidden and everything begins again. \
+          can be told, the shown one with the lowest priority in its lines is hidden, and the next is looked at with what is hidden by then. \
           Source: indicators, small cells; domain report D4 (secondary suppression).",
     example: "suppressed_across(hidden, n, 1, [row, case when part = 'all' then -col else col end], [n, n], position) over (partition by period, offer_id)",
     eval: suppressed_across,

@@ -4,7 +4,7 @@
 //! together, no difference solves them all, and a hidden count is told when it can have no other.
 
 use super::{
-    hidden::{Effort, Hidden, Range, narrow},
+    hidden::{Another, Effort, Hidden, Range, narrow},
     table::Table,
 };
 
@@ -85,9 +85,11 @@ impl<'a> Attack<'a> {
         told
     }
 
-    /// Whether another table is known now in which a hidden count is different, or is found without much effort.
+    /// Whether another table is known in which a hidden count is different, or is found now.
     pub(super) fn is_safe(&mut self, cell: usize) -> bool {
-        self.guess(cell, &QUICK);
+        if !self.guess(cell, &QUICK) {
+            self.guess(cell, &THOROUGH);
+        }
         self.is_safe[cell]
     }
 
@@ -142,13 +144,13 @@ impl<'a> Attack<'a> {
                 return false;
             }
             match self.hidden.another(cell, *effort) {
-                Ok(others) => {
-                    for other in others {
-                        self.is_safe[other] = true;
+                Another::Differs(cells) => {
+                    for cell in cells {
+                        self.is_safe[cell] = true;
                     }
                 }
-                Err(is_certain) if is_certain => return true,
-                Err(_) => {}
+                Another::Impossible => return true,
+                Another::NotFound => {}
             }
         }
         false

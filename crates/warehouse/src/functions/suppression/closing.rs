@@ -14,37 +14,24 @@ use super::{
 /// where all else is hidden, everything could be twice as large. Where a total stands elsewhere, the zeros of its lines go in the end, so
 /// that nobody can tell which counts they are; and what such totals tell all the same stays told.
 pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
-    let chosen = |it: &&Member| !fixed[it.cell] && table.cells[it.cell].count > 0;
-    let order = |it: &Member| (it.priority, table.cells[it.cell].position, it.cell);
-    // Every line with its cells in the order they are chosen.
-    let mut lines_of: Vec<Vec<usize>> = vec![Vec::new(); table.cells.len()];
-    let mut lines: Vec<Vec<Member>> = Vec::with_capacity(table.lines.len());
-    for (at, Line { members }) in table.lines.iter().enumerate() {
-        let mut line: Vec<Member> = members.iter().filter(chosen).copied().collect();
-        line.sort_unstable_by_key(order);
-        for it in &line {
-            lines_of[it.cell].push(at);
-        }
-        lines.push(line);
+    let mut closing = Closing::of(table, fixed, hidden);
+    for at in 0..table.lines.len() {
+        closing.close_line(at);
     }
     let everything: Vec<bool> = (0..hidden.len())
         .map(|at| hidden[at] || !fixed[at])
         .collect();
-    let mut attack = Attack::on(table, hidden);
-    let mut attack_at_most = Attack::on(table, &everything);
-    for at in 0..lines.len() {
-        hide_beside(at, &lines, &lines_of, &mut attack, table);
-    }
+    let mut at_most = Attack::on(table, &everything);
     // What totals elsewhere tell however much is hidden here is no reason to hide it all.
     let mut hopeless = vec![false; hidden.len()];
     let mut is_looked_at = vec![false; hidden.len()];
     loop {
-        let mut told = attack.told(|at| !hopeless[at]);
+        let mut told = closing.attack.told(|at| !hopeless[at]);
         let mut is_new = vec![false; hidden.len()];
         for at in &told {
             is_new[*at] = !std::mem::replace(&mut is_looked_at[*at], true);
         }
-        for at in attack_at_most.told(|at| is_new[at]) {
+        for at in at_most.told(|at| is_new[at]) {
             hopeless[at] = true;
         }
         told.retain(|at| !hopeless[*at]);
@@ -52,97 +39,136 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
         let mut is_closed = true;
         for at in told {
             // What was hidden for another may be enough for this one.
-            while !attack.is_safe(at) {
-                let mut chosen: Vec<usize> = nearest(&lines, &lines_of, at, attack.hidden(), order)
-                    .into_iter()
-                    .collect();
-                if chosen.is_empty() {
-                    let beside = lines_of[at].iter().flat_map(|it| &table.lines[*it].members);
-                    let zeros = beside
-                        .map(|it| it.cell)
-                        .filter(|it| table.cells[*it].count == 0);
-                    chosen.extend(zeros.filter(|it| !fixed[*it] && !attack.hidden()[*it]));
-                }
-                if chosen.is_empty() {
+            while !closing.attack.is_safe(at) {
+                let next = closing.next(at);
+                if next.is_empty() {
                     break;
                 }
                 is_closed = false;
-                for next in chosen {
-                    attack.hide(next);
-                    for line in &lines_of[next] {
-                        hide_beside(*line, &lines, &lines_of, &mut attack, table);
-                    }
+                for cell in next {
+                    closing.hide(cell);
                 }
             }
         }
         if is_closed {
-            hidden.copy_from_slice(attack.hidden());
+            hidden.copy_from_slice(closing.attack.hidden());
             return;
         }
     }
 }
 
-/// Hides more where a line gives a number away by itself, and where that makes others do so.
-fn hide_beside(
-    line: usize,
-    lines: &[Vec<Member>],
-    lines_of: &[Vec<usize>],
-    attack: &mut Attack<'_>,
-    table: &Table,
-) {
-    let mut waiting = vec![line];
-    while let Some(line) = waiting.pop() {
-        if let Some(next) = alone(&lines[line], &table.lines[line], table, attack.hidden()) {
-            attack.hide(next);
-            // The line itself is one of them: one more may not be enough.
-            waiting.extend(&lines_of[next]);
+/// A table that is being closed.
+struct Closing<'a> {
+    table: &'a Table,
+    fixed: &'a [bool],
+    attack: Attack<'a>,
+    /// Every line with what can be hidden of it, in the order that is chosen in.
+    lines: Vec<Vec<Member>>,
+    /// By count, the lines it can be hidden in.
+    lines_of: Vec<Vec<usize>>,
+}
+
+impl<'a> Closing<'a> {
+    fn of(table: &'a Table, fixed: &'a [bool], hidden: &[bool]) -> Self {
+        let can_be_hidden = |it: &&Member| !fixed[it.cell] && table.cells[it.cell].count > 0;
+        let mut lines_of: Vec<Vec<usize>> = vec![Vec::new(); table.cells.len()];
+        let mut lines: Vec<Vec<Member>> = Vec::with_capacity(table.lines.len());
+        for (at, Line { members }) in table.lines.iter().enumerate() {
+            let mut line: Vec<Member> = members.iter().filter(can_be_hidden).copied().collect();
+            line.sort_unstable_by_key(|it| (it.priority, table.cells[it.cell].position, it.cell));
+            for it in &line {
+                lines_of[it.cell].push(at);
+            }
+            lines.push(line);
+        }
+        Self {
+            table,
+            fixed,
+            attack: Attack::on(table, hidden),
+            lines,
+            lines_of,
         }
     }
-}
 
-/// The cell to hide next in a line that gives a number away by itself.
-fn alone(line: &[Member], whole: &Line, table: &Table, hidden: &[bool]) -> Option<usize> {
-    let members = whole.members.iter().filter(|it| hidden[it.cell]);
-    let secret = || members.clone().map(|it| &table.cells[it.cell]);
-    // Beside a hidden zero each could be one.
-    let slack: i64 = secret().map(|it| it.count - it.least.min(it.count)).sum();
-    let is_clouded = secret().any(|it| it.count == 0);
-    match secret().filter(|it| it.count > 0).count() {
-        0 => return None,
-        1 => {}
-        _ if slack == 0 && !is_clouded => {}
-        _ => return None,
+    /// Hides a count, and what lines then give away by themselves.
+    fn hide(&mut self, cell: usize) {
+        self.attack.hide(cell);
+        for at in 0..self.lines_of[cell].len() {
+            self.close_line(self.lines_of[cell][at]);
+        }
     }
-    line.iter().map(|it| it.cell).find(|at| !hidden[*at])
-}
 
-/// The shown cell that comes first in the lines of cell `at`, or of those connected with it by the fewest lines.
-fn nearest<O: Ord>(
-    lines: &[Vec<Member>],
-    lines_of: &[Vec<usize>],
-    at: usize,
-    hidden: &[bool],
-    order: impl Fn(&Member) -> O,
-) -> Option<usize> {
-    let mut is_seen = vec![false; lines.len()];
-    let mut reached = vec![at];
-    while !reached.is_empty() {
-        let mut touched: Vec<usize> = Vec::new();
-        for line in reached.iter().flat_map(|at| &lines_of[*at]) {
-            if !std::mem::replace(&mut is_seen[*line], true) {
-                touched.push(*line);
+    /// Hides more where a line gives a number away by itself, and where that makes others do so.
+    fn close_line(&mut self, line: usize) {
+        let mut waiting = vec![line];
+        while let Some(line) = waiting.pop() {
+            if let Some(cell) = self.beside_alone(line) {
+                self.attack.hide(cell);
+                // This line is one of them: one more may not be enough.
+                waiting.extend(&self.lines_of[cell]);
             }
         }
-        let shown = touched
-            .iter()
-            .filter_map(|line| lines[*line].iter().find(|it| !hidden[it.cell]));
-        if let Some(next) = shown.min_by_key(|it| order(it)) {
-            return Some(next.cell);
-        }
-        reached = touched
-            .iter()
-            .flat_map(|line| lines[*line].iter().map(|it| it.cell))
-            .collect();
     }
-    None
+
+    /// The count to hide next in a line that gives a number away by itself.
+    fn beside_alone(&self, line: usize) -> Option<usize> {
+        let (cells, hidden) = (&self.table.cells, self.attack.hidden());
+        let members = self.table.lines[line].members.iter();
+        let secret = members.filter(|it| hidden[it.cell]);
+        let secret = || secret.clone().map(|it| &cells[it.cell]);
+        // Beside a hidden zero each could be one.
+        let slack: i64 = secret().map(|it| it.count - it.least.min(it.count)).sum();
+        let is_clouded = secret().any(|it| it.count == 0);
+        match secret().filter(|it| it.count > 0).count() {
+            0 => return None,
+            1 => {}
+            _ if slack == 0 && !is_clouded => {}
+            _ => return None,
+        }
+        self.shown(line)
+    }
+
+    /// What to hide next so that a count is no longer told; nothing where all is hidden.
+    fn next(&self, at: usize) -> Vec<usize> {
+        if let Some(next) = self.nearest(at) {
+            return vec![next];
+        }
+        let lines = self.lines_of[at].iter().map(|it| &self.table.lines[*it]);
+        let beside = lines.flat_map(|it| &it.members).map(|it| it.cell);
+        let zeros = beside.filter(|it| self.table.cells[*it].count == 0);
+        zeros
+            .filter(|it| !self.fixed[*it] && !self.attack.hidden()[*it])
+            .collect()
+    }
+
+    /// The shown count that comes first in the lines of `at`, or of those connected with it by the fewest lines.
+    fn nearest(&self, at: usize) -> Option<usize> {
+        let mut is_seen = vec![false; self.lines.len()];
+        let mut reached = vec![at];
+        while !reached.is_empty() {
+            let mut touched: Vec<usize> = Vec::new();
+            for line in reached.iter().flat_map(|at| &self.lines_of[*at]) {
+                if !std::mem::replace(&mut is_seen[*line], true) {
+                    touched.push(*line);
+                }
+            }
+            let hidden = self.attack.hidden();
+            let shown = touched
+                .iter()
+                .filter_map(|line| self.lines[*line].iter().find(|it| !hidden[it.cell]));
+            let order = |it: &&Member| (it.priority, self.table.cells[it.cell].position, it.cell);
+            if let Some(next) = shown.min_by_key(order) {
+                return Some(next.cell);
+            }
+            let parts = touched.iter().flat_map(|line| &self.lines[*line]);
+            reached = parts.map(|it| it.cell).collect();
+        }
+        None
+    }
+
+    /// The first count of a line that is shown and can be hidden.
+    fn shown(&self, line: usize) -> Option<usize> {
+        let cells = self.lines[line].iter().map(|it| it.cell);
+        cells.into_iter().find(|it| !self.attack.hidden()[*it])
+    }
 }

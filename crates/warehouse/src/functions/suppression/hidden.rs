@@ -13,6 +13,16 @@ const ROUNDS: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effort(pub(super) usize, pub(super) u32);
 
+/// Whether another table looks the same and has another count in a place.
+pub(super) enum Another {
+    /// It does; these hidden counts are different there.
+    Differs(Vec<usize>),
+    /// There is none for certain.
+    Impossible,
+    /// None was found with the effort made.
+    NotFound,
+}
+
 /// A table, and what of it is hidden.
 pub(super) struct Hidden<'a> {
     table: &'a Table,
@@ -115,13 +125,8 @@ impl<'a> Hidden<'a> {
         }
     }
 
-    /// The hidden counts that differ in another table that looks the same, `cell` among them; where none was found, whether there is none
-    /// for certain.
-    pub(super) fn another(
-        &mut self,
-        cell: usize,
-        Effort(count, guesses): Effort,
-    ) -> Result<Vec<usize>, bool> {
+    /// Looks for another table that looks the same, in which `cell` is different.
+    pub(super) fn another(&mut self, cell: usize, Effort(count, guesses): Effort) -> Another {
         let near = self.near(cell, count);
         let ranges: Vec<Range> = near
             .members
@@ -150,11 +155,15 @@ impl<'a> Hidden<'a> {
             if let Some(other) = search.other(ranges, &near.equations_of[0]) {
                 let differs = near.members.iter().zip(other).filter(|it| it.1 != 0);
                 let cells = differs.map(|it| *it.0);
-                return Ok(cells.filter(|it| *it < self.is_hidden.len()).collect());
+                return Another::Differs(cells.filter(|it| *it < self.is_hidden.len()).collect());
             }
             is_certain &= search.left > 0;
         }
-        Err(is_certain)
+        if is_certain {
+            Another::Impossible
+        } else {
+            Another::NotFound
+        }
     }
 
     /// The unknowns that the fewest equations lie between and `cell`, which comes first; all others stay as they are.

@@ -1,5 +1,7 @@
 //! Hiding more until nobody can work out what is hidden.
 
+use std::collections::BTreeSet;
+
 use super::{
     attack::Attack,
     table::{Line, Member, Table},
@@ -15,9 +17,7 @@ use super::{
 /// that nobody can tell which counts they are; and what such totals tell all the same stays told.
 pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
     let mut closing = Closing::of(table, fixed, hidden);
-    for at in 0..table.lines.len() {
-        closing.close_line(at);
-    }
+    closing.hide(closing.beside_alone(0..table.lines.len()));
     let everything: Vec<bool> = (0..hidden.len())
         .map(|at| hidden[at] || !fixed[at])
         .collect();
@@ -45,9 +45,7 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
                     break;
                 }
                 is_closed = false;
-                for cell in next {
-                    closing.hide(cell);
-                }
+                closing.hide(next);
             }
         }
         if is_closed {
@@ -90,28 +88,28 @@ impl<'a> Closing<'a> {
         }
     }
 
-    /// Hides a count, and what lines then give away by themselves.
-    fn hide(&mut self, cell: usize) {
-        self.attack.hide(cell);
-        for at in 0..self.lines_of[cell].len() {
-            self.close_line(self.lines_of[cell][at]);
-        }
-    }
-
-    /// Hides more where a line gives a number away by itself, and where that makes others do so.
-    fn close_line(&mut self, line: usize) {
-        let mut waiting = vec![line];
-        while let Some(line) = waiting.pop() {
-            if let Some(cell) = self.beside_alone(line) {
+    /// Hides counts, and more where lines then give numbers away by themselves.
+    fn hide(&mut self, cells: Vec<usize>) {
+        let mut chosen = cells;
+        while !chosen.is_empty() {
+            let mut lines = BTreeSet::new();
+            for cell in chosen {
                 self.attack.hide(cell);
-                // This line is one of them: one more may not be enough.
-                waiting.extend(&self.lines_of[cell]);
+                lines.extend(self.lines_of[cell].iter().copied());
             }
+            chosen = self.beside_alone(lines);
         }
     }
 
-    /// The count to hide next in a line that gives a number away by itself.
-    fn beside_alone(&self, line: usize) -> Option<usize> {
+    /// What to hide next in `lines` that each give a number away by themselves. All are asked before anything is hidden: one count may be
+    /// enough for two that cross.
+    fn beside_alone(&self, lines: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let next = lines.into_iter().filter(|it| self.tells_alone(*it));
+        next.filter_map(|it| self.shown(it)).collect()
+    }
+
+    /// Whether a line gives a number away by itself.
+    fn tells_alone(&self, line: usize) -> bool {
         let (cells, hidden) = (&self.table.cells, self.attack.hidden());
         let members = self.table.lines[line].members.iter();
         let secret = members.filter(|it| hidden[it.cell]);
@@ -120,12 +118,10 @@ impl<'a> Closing<'a> {
         let slack: i64 = secret().map(|it| it.count - it.least.min(it.count)).sum();
         let is_clouded = secret().any(|it| it.count == 0);
         match secret().filter(|it| it.count > 0).count() {
-            0 => return None,
-            1 => {}
-            _ if slack == 0 && !is_clouded => {}
-            _ => return None,
+            0 => false,
+            1 => true,
+            _ => slack == 0 && !is_clouded,
         }
-        self.shown(line)
     }
 
     /// What to hide next so that a count is no longer told; nothing where all is hidden.

@@ -16,7 +16,7 @@ const NEAR: usize = 120;
 
 /// What is tried first for a hidden count, and what is where that finds no other table. Most have one close by.
 const QUICK: [Effort; 2] = [Effort(12, 40), Effort(40, 150)];
-const THOROUGH: [Effort; 1] = [Effort(NEAR, 500)];
+const THOROUGH: [Effort; 1] = [Effort(NEAR, 60)];
 
 /// How often bounds are narrowed by all equations of a group before guessing begins.
 const ROUNDS: usize = 64;
@@ -34,7 +34,7 @@ pub(super) fn proven(table: &Table, hidden: &[bool]) -> Vec<bool> {
     for mut group in attack.groups() {
         // More cannot be searched through.
         if group.unknowns.len() <= NEAR {
-            attack.search(&mut group, |_| true);
+            attack.search(&mut group, &|_| true);
         } else {
             group.narrow();
         }
@@ -76,35 +76,49 @@ impl<'a> Attack<'a> {
     /// The hidden counts for which no other table was found, in doubt one too many; the others are safe, and that is certain. Those
     /// that are not `asked` for are left out.
     pub(super) fn told(&mut self, asked: impl Fn(usize) -> bool) -> Vec<usize> {
-        let mut told = Vec::new();
-        for mut group in self.groups() {
-            self.search(&mut group, &asked);
-            let cells = group.unknowns.iter().filter_map(|it| it.cell);
-            told.extend(cells.filter(|it| self.is_wanted(*it, &asked)));
-        }
-        told
+        self.open(asked, Self::search)
     }
 
-    /// Whether another table is known in which a hidden count is different, or is found now.
-    pub(super) fn is_safe(&mut self, cell: usize) -> bool {
-        if !self.guess(cell, &QUICK) {
-            self.guess(cell, &THOROUGH);
+    /// Those for which none was found close by, [told](Self::told) among them.
+    pub(super) fn suspected(&mut self, asked: impl Fn(usize) -> bool) -> Vec<usize> {
+        self.open(asked, Self::search_nearby)
+    }
+
+    fn open<A: Fn(usize) -> bool>(
+        &mut self,
+        asked: A,
+        search: impl Fn(&mut Self, &mut Group, &A),
+    ) -> Vec<usize> {
+        let mut open = Vec::new();
+        for mut group in self.groups() {
+            if self.is_open(&group, &asked) {
+                search(self, &mut group, &asked);
+            }
+            let cells = group.unknowns.iter().filter_map(|it| it.cell);
+            open.extend(cells.filter(|it| self.is_wanted(*it, &asked)));
         }
+        open
+    }
+
+    /// Whether another table is known in which a hidden count is different, or is found close by.
+    pub(super) fn is_safe(&mut self, cell: usize) -> bool {
+        self.guess(cell, &QUICK);
         self.is_safe[cell]
     }
 
     /// Looks for another table for each count of a group that is asked for, the cheapest ways first.
-    fn search(&mut self, group: &mut Group, asked: impl Fn(usize) -> bool) {
-        if !self.is_open(group, &asked) {
-            return;
+    fn search(&mut self, group: &mut Group, asked: &impl Fn(usize) -> bool) {
+        self.search_nearby(group, asked);
+        if self.is_open(group, asked) {
+            group.eliminate();
+            self.guess_all(group, asked, &THOROUGH);
         }
+    }
+
+    fn search_nearby(&mut self, group: &mut Group, asked: &impl Fn(usize) -> bool) {
         group.narrow();
         self.double(group);
-        self.guess_all(group, &asked, &QUICK);
-        if self.is_open(group, &asked) {
-            group.eliminate();
-            self.guess_all(group, &asked, &THOROUGH);
-        }
+        self.guess_all(group, asked, &QUICK);
     }
 
     /// Whether anybody wants to know if a count is safe.

@@ -17,7 +17,8 @@ use super::{
 /// that nobody can tell which counts they are; and what such totals tell all the same stays told.
 pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
     let mut closing = Closing::of(table, fixed, hidden);
-    closing.hide(closing.beside_alone(0..table.lines.len()));
+    let alone = closing.beside_alone(0..table.lines.len());
+    closing.hide(alone);
     let everything: Vec<bool> = (0..hidden.len())
         .map(|at| hidden[at] || !fixed[at])
         .collect();
@@ -26,15 +27,14 @@ pub(super) fn close(table: &Table, fixed: &[bool], hidden: &mut [bool]) {
     let mut hopeless = vec![false; hidden.len()];
     let mut is_looked_at = vec![false; hidden.len()];
     loop {
-        let mut told = closing.attack.told(|at| !hopeless[at]);
         let mut is_new = vec![false; hidden.len()];
-        for at in &told {
-            is_new[*at] = !std::mem::replace(&mut is_looked_at[*at], true);
+        for at in closing.attack.suspected(|at| !hopeless[at]) {
+            is_new[at] = !std::mem::replace(&mut is_looked_at[at], true);
         }
         for at in at_most.told(|at| is_new[at]) {
             hopeless[at] = true;
         }
-        told.retain(|at| !hopeless[*at]);
+        let mut told = closing.attack.told(|at| !hopeless[at]);
         told.sort_unstable_by_key(|at| (table.cells[*at].position, *at));
         let mut is_closed = true;
         for at in told {
@@ -62,6 +62,8 @@ struct Closing<'a> {
     attack: Attack<'a>,
     /// Every line with what can be hidden of it, in the order that is chosen in.
     lines: Vec<Vec<Member>>,
+    /// By line, how many of its first ones are hidden, at least.
+    begun: Vec<usize>,
     /// By count, the lines it can be hidden in.
     lines_of: Vec<Vec<usize>>,
 }
@@ -73,7 +75,7 @@ impl<'a> Closing<'a> {
         let mut lines: Vec<Vec<Member>> = Vec::with_capacity(table.lines.len());
         for (at, Line { members }) in table.lines.iter().enumerate() {
             let mut line: Vec<Member> = members.iter().filter(can_be_hidden).copied().collect();
-            line.sort_unstable_by_key(|it| (it.priority, table.cells[it.cell].position, it.cell));
+            line.sort_unstable_by_key(|it| order(table, it));
             for it in &line {
                 lines_of[it.cell].push(at);
             }
@@ -83,6 +85,7 @@ impl<'a> Closing<'a> {
             table,
             fixed,
             attack: Attack::on(table, hidden),
+            begun: vec![0; lines.len()],
             lines,
             lines_of,
         }
@@ -103,9 +106,13 @@ impl<'a> Closing<'a> {
 
     /// What to hide next in `lines` that each give a number away by themselves. All are asked before anything is hidden: one count may be
     /// enough for two that cross.
-    fn beside_alone(&self, lines: impl IntoIterator<Item = usize>) -> Vec<usize> {
-        let next = lines.into_iter().filter(|it| self.tells_alone(*it));
-        next.filter_map(|it| self.shown(it)).collect()
+    fn beside_alone(&mut self, lines: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let lines: Vec<usize> = lines
+            .into_iter()
+            .filter(|it| self.tells_alone(*it))
+            .collect();
+        let next = lines.into_iter().filter_map(|it| self.shown(it));
+        next.map(|it| it.cell).collect()
     }
 
     /// Whether a line gives a number away by itself.
@@ -125,7 +132,7 @@ impl<'a> Closing<'a> {
     }
 
     /// What to hide next so that a count is no longer told; nothing where all is hidden.
-    fn next(&self, at: usize) -> Vec<usize> {
+    fn next(&mut self, at: usize) -> Vec<usize> {
         if let Some(next) = self.nearest(at) {
             return vec![next];
         }
@@ -138,33 +145,44 @@ impl<'a> Closing<'a> {
     }
 
     /// The shown count that comes first in the lines of `at`, or of those connected with it by the fewest lines.
-    fn nearest(&self, at: usize) -> Option<usize> {
+    fn nearest(&mut self, at: usize) -> Option<usize> {
         let mut is_seen = vec![false; self.lines.len()];
+        let mut is_reached = vec![false; self.lines_of.len()];
         let mut reached = vec![at];
         while !reached.is_empty() {
-            let mut touched: Vec<usize> = Vec::new();
-            for line in reached.iter().flat_map(|at| &self.lines_of[*at]) {
-                if !std::mem::replace(&mut is_seen[*line], true) {
-                    touched.push(*line);
-                }
-            }
-            let hidden = self.attack.hidden();
-            let shown = touched
-                .iter()
-                .filter_map(|line| self.lines[*line].iter().find(|it| !hidden[it.cell]));
-            let order = |it: &&Member| (it.priority, self.table.cells[it.cell].position, it.cell);
-            if let Some(next) = shown.min_by_key(order) {
+            let lines = reached.iter().flat_map(|at| &self.lines_of[*at]);
+            let touched = lines.filter(|it| !std::mem::replace(&mut is_seen[**it], true));
+            let touched: Vec<usize> = touched.copied().collect();
+            let shown: Vec<Member> = touched.iter().filter_map(|it| self.shown(*it)).collect();
+            if let Some(next) = shown.into_iter().min_by_key(|it| order(self.table, it)) {
                 return Some(next.cell);
             }
-            let parts = touched.iter().flat_map(|line| &self.lines[*line]);
-            reached = parts.map(|it| it.cell).collect();
+            let members = touched.iter().flat_map(|line| &self.lines[*line]);
+            let cells = members.map(|it| it.cell);
+            reached = cells
+                .filter(|it| !std::mem::replace(&mut is_reached[*it], true))
+                .collect();
         }
         None
     }
 
     /// The first count of a line that is shown and can be hidden.
-    fn shown(&self, line: usize) -> Option<usize> {
-        let cells = self.lines[line].iter().map(|it| it.cell);
-        cells.into_iter().find(|it| !self.attack.hidden()[*it])
+    fn shown(&mut self, line: usize) -> Option<Member> {
+        let (members, begun) = (&self.lines[line], &mut self.begun[line]);
+        let hidden = self.attack.hidden();
+        *begun += members[*begun..]
+            .iter()
+            .take_while(|it| hidden[it.cell])
+            .count();
+        members.get(*begun).copied()
     }
+}
+
+/// In which order the counts of a line are hidden.
+fn order(table: &Table, member: &Member) -> (i64, i64, usize) {
+    (
+        member.priority,
+        table.cells[member.cell].position,
+        member.cell,
+    )
 }

@@ -349,6 +349,10 @@ impl Search<'_> {
     /// Narrows until nothing changes; `None` where nothing is possible.
     fn settle(&self, ranges: &mut [Range], changed: &[usize]) -> Option<()> {
         let mut waiting: Vec<usize> = changed.to_vec();
+        let mut is_waiting = vec![false; self.near.equations.len()];
+        for equation in changed {
+            is_waiting[*equation] = true;
+        }
         // Two without bounds can drive each other upwards without end; guessing goes on from there.
         let mut left = ROUNDS * (self.near.equations.len() + 1);
         while let Some(equation) = waiting.pop() {
@@ -356,9 +360,10 @@ impl Search<'_> {
                 return Some(());
             }
             left -= 1;
+            is_waiting[equation] = false;
             narrow(&self.near.equations[equation], ranges, |unknown| {
                 for other in &self.near.equations_of[unknown] {
-                    if *other != equation && !waiting.contains(other) {
+                    if *other != equation && !std::mem::replace(&mut is_waiting[*other], true) {
                         waiting.push(*other);
                     }
                 }

@@ -37,10 +37,10 @@ pub(crate) fn sorted_in_full(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exe
     Ok(done?.data)
 }
 
+type Plan = Arc<dyn ExecutionPlan>;
+
 /// The first of a node's window functions, which are all parted and ordered alike, and the node's input.
-fn window(
-    node: &Arc<dyn ExecutionPlan>,
-) -> Option<(&Arc<dyn WindowExpr>, &Arc<dyn ExecutionPlan>)> {
+fn window(node: &Plan) -> Option<(&Arc<dyn WindowExpr>, &Plan)> {
     let (functions, input) = if let Some(node) = node.downcast_ref::<WindowAggExec>() {
         (node.window_expr(), node.input())
     } else {

@@ -28,11 +28,14 @@ type IdsBy = BTreeMap<String, Option<Ids>>;
 /// Ids, each as it is written and as it stands in a condition.
 pub(super) type Ids = BTreeMap<String, Expr>;
 
+/// A table, and parts of it.
+type Place = (String, BTreeSet<Part>);
+
 /// What is known of the things that changed.
 #[derive(Debug, Default)]
 pub(super) struct ChangedIds {
     /// By table and parts: several models ask for the same.
-    known: Mutex<HashMap<(String, BTreeSet<Part>), Arc<IdsBy>>>,
+    known: Mutex<HashMap<Place, Arc<IdsBy>>>,
     /// The tables in which few things changed.
     few: std::sync::Mutex<BTreeSet<String>>,
 }

@@ -165,7 +165,7 @@ impl Step<'_> {
             rows = Empty,
             failed_checks = Empty,
         );
-        let made = self.make(node, &table).instrument(span.clone()).await;
+        let made = Box::pin(self.make(node, &table).instrument(span.clone())).await;
         metric::BUILD_MODEL.record([&table], begun.elapsed().as_secs_f64());
         match made {
             Ok((made, checks)) => {
@@ -213,16 +213,19 @@ impl Step<'_> {
 
     /// Computes and checks a model.
     async fn make(&self, node: &Node, table: &str) -> Result<(Made, Vec<CheckResult>)> {
-        let made = spared(self.write(node, table, None), async {
+        let fallback = Box::pin(async {
             let turns = self.turns(node).await?;
             let sparing = self.sparing();
             let last = sparing.write(node, table, turns.as_ref());
             match &turns {
-                Some(_) => spared(self.write(node, table, turns.as_ref()), last).await,
+                Some(_) => {
+                    let in_turn = self.write(node, table, turns.as_ref());
+                    Box::pin(spared(in_turn, last)).await
+                }
                 None => last.await,
             }
         });
-        let made = made.await?;
+        let made = Box::pin(spared(self.write(node, table, None), fallback)).await?;
         self.candidates.set(table, made.version);
         self.changed_ids.note(table, made.changed.as_ref());
         let checks = self.check(node, table, &made).await?;

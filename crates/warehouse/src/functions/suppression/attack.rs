@@ -4,7 +4,7 @@
 //! together, no difference solves them all, and a hidden count is told when it can have no other.
 
 use super::{
-    hidden::{Another, Effort, Hidden, Range, narrow},
+    hidden::{Another, Effort, Hidden, Range, narrow, sign},
     table::Table,
 };
 
@@ -216,7 +216,6 @@ impl<'a> Attack<'a> {
                     .members
                     .iter()
                     .any(|it| !hidden[it.cell] && table.cells[it.cell].count != 0);
-            let sign = |is_total: bool| if is_total { -1 } else { 1 };
             let mut terms: Vec<(usize, i64)> = secret()
                 .map(|it| (place[it.cell], sign(it.is_total)))
                 .collect();

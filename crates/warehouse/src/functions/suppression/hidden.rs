@@ -223,7 +223,8 @@ impl<'a> Hidden<'a> {
     }
 }
 
-fn sign(is_total: bool) -> i64 {
+/// How a count stands in its line: the total against its parts.
+pub(super) fn sign(is_total: bool) -> i64 {
     if is_total { -1 } else { 1 }
 }
 

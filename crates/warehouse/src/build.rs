@@ -178,7 +178,7 @@ impl Builder<'_> {
         for (table, outcome) in &outcomes {
             if let Outcome::Made { candidate, .. } = outcome {
                 checks.insert(table.clone(), candidate.checks.clone());
-                computed.insert(table.clone(), candidate.clone());
+                computed.insert(table.clone(), candidate.as_ref().clone());
             }
         }
         for (table, results) in references {

@@ -54,7 +54,7 @@ pub(super) enum Outcome {
     /// Computed now, or by an earlier build that did not publish.
     Made {
         /// The version and what came of its checks.
-        candidate: Candidate,
+        candidate: Box<Candidate>,
         /// Whether it was computed now.
         now: bool,
     },
@@ -150,7 +150,7 @@ impl Step<'_> {
             self.changed_ids.note(&table, candidate.changed.as_ref());
             let candidate = candidate.clone();
             return Ok(Outcome::Made {
-                candidate,
+                candidate: Box::new(candidate),
                 now: false,
             });
         }
@@ -190,7 +190,7 @@ impl Step<'_> {
                     set_aside: made.set_aside,
                 };
                 Ok(Outcome::Made {
-                    candidate,
+                    candidate: Box::new(candidate),
                     now: true,
                 })
             }

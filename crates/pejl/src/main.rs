@@ -1,5 +1,6 @@
 //! `pejl`: every stage of the quality warehouse as a command; reads settings, wires the crates, holds no logic.
 
+mod allocator;
 mod args;
 mod commands;
 mod logging;
@@ -16,9 +17,6 @@ use clap::Parser;
 
 use crate::{args::Args, settings::Settings};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit codes, also in `pejl --help`.
 mod exit {
     /// Something failed; the text says what and who can fix it.
@@ -30,6 +28,7 @@ mod exit {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_freed();
     let args = Args::parse();
     let started = settings::load(&args)
         .and_then(|settings| Ok((logging::start(&args, &settings)?, settings)));

@@ -14,6 +14,8 @@
     reason = "a benchmark: its output is its purpose"
 )]
 
+#[path = "../../pejl/src/allocator.rs"]
+mod allocator;
 #[path = "national/country.rs"]
 mod country;
 #[path = "national/plot.rs"]
@@ -38,14 +40,11 @@ use warehouse::{BuildReport, Extent, Warehouse, WarehouseSettings};
 use country::{Size, land};
 use plot::{Cost, draw};
 
-// As in `pejl`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const THREADS: usize = 2;
 const GIB: usize = 1 << 30;
 
 fn main() {
+    allocator::keep_freed();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match text.as_slice() {

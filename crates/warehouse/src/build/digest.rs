@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
 };
@@ -18,6 +17,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use lake::Part;
+use twox_hash::XxHash3_128;
 
 use super::parts::MUNICIPALITY;
 
@@ -73,7 +73,7 @@ impl Digester {
         let mut run: Option<(Option<i32>, Digest)> = None;
         for (at, row) in rows.iter().enumerate() {
             let code = codes.and_then(|it| it.is_valid(at).then(|| it.value(at)));
-            let hash = hash_of(row.as_ref());
+            let hash = XxHash3_128::oneshot(row.as_ref());
             match &mut run {
                 Some((of, digest)) if *of == code => digest.add(1, hash),
                 _ => {
@@ -176,17 +176,6 @@ pub(super) fn telling(schema: &Schema) -> Vec<usize> {
         .filter(|(_, field)| !field.name().starts_with('_'))
         .map(|(at, _)| at)
         .collect()
-}
-
-fn hash_of(row: &[u8]) -> u128 {
-    // Two of 64 bits, told apart by what is hashed first.
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        hasher.write(row);
-        u128::from(hasher.finish())
-    };
-    (half(0) << 64) | half(1)
 }
 
 /// Numbers without the last bits of their fractions; other columns as they are.

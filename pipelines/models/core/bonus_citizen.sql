@@ -57,8 +57,9 @@ due as (
         case when e.effect_3m_sustained = 'success' then e.bonus_self_support_dkk end as self_support,
         case when e.effect_3m_sustained in ('success', 'failure') and r.fit_full then e.bonus_fit_full_dkk end as fit_full,
         case when e.effect_3m_sustained in ('success', 'failure') and r.fit_partial then e.bonus_fit_partial_dkk end as fit_partial
-    from ended as e
-    left join recovered as r
+    -- The first of a join is held in memory: those who recovered, few of all who ended.
+    from recovered as r
+    right join ended as e
         on r.municipality_code = e.municipality_code
         and r.citizen_id = e.citizen_id
         and r.participation_id = e.participation_id

@@ -9,7 +9,7 @@ use arrow::{
     util::display::array_value_to_string,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, build::MUNICIPALITY};
 
 /// How far apart fractions may be and still be the same: sums in another order differ in their last digits.
 const TOLERANCE: f64 = 1e-9;
@@ -67,6 +67,12 @@ impl Cells {
         }
     }
 
+    /// The municipality in a key; `None` where it has none.
+    pub(super) fn municipality<'a>(&self, key: &'a Key) -> Option<&'a String> {
+        let mut pairs = self.grain.iter().zip(key);
+        pairs.find(|it| it.0 == MUNICIPALITY)?.1.as_ref()
+    }
+
     /// How a key is told: `offer_id=17, period=2010H1`.
     pub(super) fn told(&self, key: &Key) -> String {
         let pairs = self.grain.iter().zip(key);
@@ -102,10 +108,7 @@ pub(super) fn differ(old: &Cells, new: &Cells, column: &str) -> Result<Option<Di
         return Ok(Some(Box::new(move |a, b| {
             match (old.is_null(a), new.is_null(b)) {
                 (false, false) => {
-                    let (a, b) = (old.value(a), new.value(b));
-                    let size = a.abs().max(b.abs()).max(1.0);
-                    a.total_cmp(&b) != Ordering::Equal
-                        && ((a - b).abs() > TOLERANCE * size || a.is_nan() != b.is_nan())
+                    !is_same_number(old.value(a), new.value(b))
                 }
                 (a, b) => a != b,
             }
@@ -114,6 +117,21 @@ pub(super) fn differ(old: &Cells, new: &Cells, column: &str) -> Result<Option<Di
     let compare =
         arrow::array::make_comparator(old, new, SortOptions::default()).map_err(failed)?;
     Ok(Some(Box::new(move |a, b| compare(a, b) != Ordering::Equal)))
+}
+
+/// Whether two values told as text are the same, numbers but for their last digits.
+pub(super) fn is_same_told(a: Option<&str>, b: Option<&str>) -> bool {
+    // Only fractions have last digits; ids and counts are what they are.
+    let number = |text: Option<&str>| text.filter(|it| it.contains(['.', 'e']))?.parse::<f64>().ok();
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => is_same_number(a, b),
+        _ => a == b,
+    }
+}
+
+fn is_same_number(a: f64, b: f64) -> bool {
+    let size = a.abs().max(b.abs()).max(1.0);
+    a.total_cmp(&b) == Ordering::Equal || (a - b).abs() <= TOLERANCE * size
 }
 
 fn text(batch: &RecordBatch, column: &str, row: usize) -> Result<Option<String>> {
@@ -127,4 +145,19 @@ fn text(batch: &RecordBatch, column: &str, row: usize) -> Result<Option<String>>
 
 fn failed(err: arrow::error::ArrowError) -> Error {
     Error::query("comparing a release", err.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_told_the_same_but_for_their_last_digits() {
+        let same = |a, b| is_same_told(Some(a), Some(b));
+        assert!(same("52.339999999999996", "52.34"));
+        assert!(!same("52.34", "52.35"));
+        assert!(!same("012", "12"));
+        assert!(!is_same_told(Some("52.34"), None));
+        assert!(is_same_told(None, None));
+    }
 }

@@ -27,7 +27,7 @@ use spec::{ReleaseKind, ReleaseTable};
 use super::{
     Frozen, KEPT_FROM, Release, Shelf,
     cause::Causes,
-    cells::{Cells, Key, differ},
+    cells::{Cells, Key, differ, is_same_told},
     disclosure::{self, Danger},
     rows,
 };
@@ -335,15 +335,19 @@ impl<'a> Comparison<'a> {
     fn differences(&self) -> Result<Differences> {
         let mut found = Differences::new();
         let moved = self.moved()?;
-        if moved.is_empty() {
-            let present = || Some("present".to_owned());
-            let (old, new) = (&self.old.rows, &self.new.rows);
-            for key in old.keys().filter(|it| !new.contains_key(*it)) {
-                found.insert((key.clone(), None), (present(), None));
-            }
-            for key in new.keys().filter(|it| !old.contains_key(*it)) {
-                found.insert((key.clone(), None), (None, present()));
-            }
+        // In a window that moved on, rows come and go without a correction.
+        let moved_in: BTreeSet<Option<&String>> =
+            moved.iter().map(|key| self.old.municipality(key)).collect();
+        let is_still = |key: &&Key| !moved_in.contains(&self.old.municipality(key));
+        let present = || Some("present".to_owned());
+        let (old, new) = (&self.old.rows, &self.new.rows);
+        let gone = old.keys().filter(|it| !new.contains_key(*it));
+        for key in gone.filter(is_still) {
+            found.insert((key.clone(), None), (present(), None));
+        }
+        let come = new.keys().filter(|it| !old.contains_key(*it));
+        for key in come.filter(is_still) {
+            found.insert((key.clone(), None), (None, present()));
         }
         let schema = self.old.batch.schema();
         let columns = schema.fields().iter().map(|it| it.name());
@@ -398,8 +402,11 @@ impl<'a> Comparison<'a> {
                 let key = cells
                     .get(&revision.cell)
                     .map(|key| ((*key).clone(), revision.column.clone()));
-                match key.filter(|key| differences.get(key).is_some_and(|it| it.1 == revision.new))
-                {
+                let is_as_told = |key: &(Key, Option<String>)| {
+                    let now = differences.get(key);
+                    now.is_some_and(|it| is_same_told(it.1.as_deref(), revision.new.as_deref()))
+                };
+                match key.filter(is_as_told) {
                     Some(key) => still.push(key),
                     None => revision.until = Some(publication),
                 }
@@ -420,12 +427,7 @@ impl<'a> Comparison<'a> {
             };
             let then = (value(&self.old, BASIS)?, value(&self.old, HORIZON)?);
             let now = (value(&self.new, BASIS)?, value(&self.new, HORIZON)?);
-            let code = self
-                .old
-                .grain
-                .iter()
-                .zip(&key)
-                .find(|it| it.0 == "municipality_code");
+            let code = self.old.municipality(&key);
             let through = now.1.as_ref().and_then(|it| it.parse::<NaiveDate>().ok());
             all.push(Revision {
                 release: self.release.name.clone(),
@@ -433,7 +435,7 @@ impl<'a> Comparison<'a> {
                 cell: self.old.told(&key),
                 column,
                 since: publication,
-                municipality_code: code.and_then(|(_, value)| value.as_ref()?.parse().ok()),
+                municipality_code: code.and_then(|it| it.parse().ok()),
                 old,
                 new,
                 why: Some(causes.of(&self.old.grain, &key, &then, &now)),

@@ -6,6 +6,7 @@
     reason = "test code"
 )]
 
+mod rolling;
 mod stage;
 mod together;
 

@@ -56,7 +56,8 @@ select
     municipality_code,  -- Municipality.
     yearly,  -- Whether it stands for a year rather than a month.
     case when yearly then month_number / 12 * 12 + 11 else month_number end as month_number,  -- Year times twelve plus month less one; a year has the number of its December.
-    100.0 * (group_unemployed / group_force - all_unemployed / all_force) as value,  -- Percentage points.
+    -- One fraction rather than the difference of two: exactly 7 must not come out as a little more.
+    100.0 * (group_unemployed * all_force - all_unemployed * group_force) / (group_force * all_force) as value,  -- Percentage points.
     cast(round(group_force) as bigint) as n,  -- Labour force of the group.
     100.0 * shrink * (
         group_share - rest_share - sqrt(power(group_share - group_low, 2) + power(rest_high - rest_share, 2))

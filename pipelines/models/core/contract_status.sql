@@ -105,6 +105,7 @@ select
     end as status,  -- met or missed once final; on_track or at_risk by the forecast before that; no_data.
     not (low < target and high > target) as certain,  -- False where the interval straddles the target; null without a value.
     forecast,  -- Where the line through the last twelve months leads on the goal's last day; null once judged, or with fewer than three.
-    case when entity is not null then concat(indicator, '@1') end as definition_version,  -- Definition of the indicator, as in ref.definition; null where there is none.
+    false as suppressed,  -- Nothing is hidden here.
+    case when entity is not null then concat(indicator, '@1, goal_forecast@1, goal_status@1') end as definition_version,  -- Definitions behind the row, as in ref.definition; null where the indicator has none.
     complete_through as data_through  -- Horizon of what the indicator needs; null where none is reported.
 from forecasted

@@ -12,27 +12,36 @@ with last_period as (
     from core.overview_period
     group by municipality_code
 ),
--- One row for each half-year in which the participation runs on some day.
-running as (
+span as (
     select
-        o.municipality_code,
-        o.offer_id,
-        o.target_group,
-        o.citizen_number,
-        o.start_date,
+        o.*,
+        l.half_number as last_half,
         least(o.end_date, cast(o.exit_date - interval '1 day' as date)) as last_day,
-        date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6 as end_half,
-        o.start_order,
-        o.end_order,
-        unnest(range(
-            date_part('year', o.start_date) * 2 + (date_part('month', o.start_date) - 1) / 6,
-            least(
-                coalesce(date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6, l.half_number),
-                l.half_number
-            ) + 1
-        )) as half_number
+        date_part('year', o.end_date) * 2 + (date_part('month', o.end_date) - 1) / 6 as end_half
     from core.ranked_outcome as o
     join last_period as l on l.municipality_code = o.municipality_code
+),
+-- One row for each half-year in which the participation runs on some day. One that nobody ended is over when the citizen is gone;
+-- one that was ended later counts until then, so that all who finished stand in the half-year of the end.
+running as (
+    select
+        municipality_code,
+        offer_id,
+        target_group,
+        citizen_number,
+        start_date,
+        last_day,
+        end_half,
+        start_order,
+        end_order,
+        unnest(range(
+            date_part('year', start_date) * 2 + (date_part('month', start_date) - 1) / 6,
+            least(
+                coalesce(end_half, date_part('year', last_day) * 2 + (date_part('month', last_day) - 1) / 6, last_half),
+                last_half
+            ) + 1
+        )) as half_number
+    from span
 ),
 -- Each participation stands in its target group and among all.
 standing as (
@@ -73,9 +82,11 @@ counted as (
         count(*) filter (where e.effect_3m in ('success', 'failure')) as effect_3m_n,
         count(*) filter (where e.effect_3m = 'pending') as pending,
         count(*) filter (where e.effect_3m = 'lost') as lost
-    from member as m
-    join core.ranked_outcome as s on s.municipality_code = m.municipality_code and s.start_order = m.start_order
-    left join core.ranked_outcome as e on e.municipality_code = m.municipality_code and e.end_order = m.end_order
+    -- The first of a join is held in memory: participations, of which there are fewer than members.
+    from core.ranked_outcome as e
+    right join (core.ranked_outcome as s
+        join member as m on m.municipality_code = s.municipality_code and m.start_order = s.start_order)
+        on m.municipality_code = e.municipality_code and m.end_order = e.end_order
     group by m.municipality_code, m.half_number, m.offer_id, m.target_group
 ),
 cell as (
@@ -161,13 +172,13 @@ select
     c.pending,  -- Citizens whose three months are not over by the horizon.
     c.lost,  -- Citizens who died, emigrated or were pensioned within the three months.
     cast(s.satisfied as double) / nullif(s.answers, 0) as satisfaction_share,  -- Answers 4 and 5 among those given in the period.
-    coalesce(s.answers, case when r.survey_response is not null then 0 end) as satisfaction_share_n,  -- Answers behind it; null where none came and surveys are not known to be complete.
+    coalesce(s.answers, case when r.survey_response >= d.first_day then 0 end) as satisfaction_share_n,  -- Answers behind it; null where none came and surveys are not complete into the period.
     wilson_low(s.satisfied, s.answers) as satisfaction_share_low,  -- Lower end of its 95 % interval.
     wilson_high(s.satisfied, s.answers) as satisfaction_share_high,  -- Upper end of its 95 % interval.
     s.satisfaction_mean,  -- Mean of the same answers, 1 to 5.
     i.response_rate,  -- Share answered of the invitations sent in the period.
-    coalesce(k.complaints, case when r.complaint is not null then 0 end) as complaints,  -- Complaints about the offer received in the period, whatever the target group; null where none came and complaints are not known to be complete.
-    100.0 * coalesce(k.complaints, case when r.complaint is not null then 0 end) / c.all_participants as complaints_per_100,  -- The same per 100 citizens in the offer in the period.
+    coalesce(k.complaints, case when r.complaint >= d.first_day then 0 end) as complaints,  -- Complaints about the offer received in the period, whatever the target group; null where none came and complaints are not complete into the period.
+    100.0 * coalesce(k.complaints, case when r.complaint >= d.first_day then 0 end) / c.all_participants as complaints_per_100,  -- The same per 100 citizens in the offer in the period.
     y.smiley,  -- Smiley of the offer on the last day of the period.
     false as suppressed,  -- Nothing is hidden here.
     'age_group@1, complaints@1, complaints_per_100@1, effect_1m@1, effect_3m@1, finished@1, in_offer@1, overview_period@1, prior_weeks@1, response_rate@1, satisfaction_mean@1, satisfaction_share@1, smiley@1' as definition_version,  -- Definitions behind the row, as in ref.definition.

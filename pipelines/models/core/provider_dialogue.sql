@@ -2,7 +2,8 @@
 --     and actions still open, complete: for those allowed to see small cells. The published one is mart.provider_dialogue.
 -- grain: municipality_code, provider_id, period
 -- partition_by: municipality_code
--- definition: case_mix@1, complaints@1, effect_3m@1, fair_comparison@1, provider_dialogue@1, satisfaction_share@1, smiley@1
+-- definition: case_mix@1, complaints@1, effect_3m@1, fair_comparison@1, provider_dialogue@1, satisfaction_share@1, smiley@1,
+--     supervision_visits@1
 -- check: overdue_within_open: actions_overdue <= actions_open
 -- check: share_is_a_fraction: coalesce(satisfaction_share, 0) between 0 and 1
 with overview as (
@@ -146,7 +147,7 @@ select
     coalesce(a.overdue, case when p.action_day is not null then 0 end) as actions_overdue,  -- Of them, those due before that day.
     m.held_date as last_meeting_held,  -- Day of the last dialogue meeting up to the last day; null where there was none.
     false as suppressed,  -- Nothing is hidden here.
-    'case_mix@1, complaints@1, effect_3m@1, fair_comparison@1, provider_dialogue@1, satisfaction_share@1, smiley@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
+    'case_mix@1, complaints@1, effect_3m@1, fair_comparison@1, provider_dialogue@1, satisfaction_share@1, smiley@1, supervision_visits@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
     p.benefit_spell as data_through  -- Horizon of public support: outcomes are known to this day; null where none is reported.
 from provider_half as p
 left join core.provider as n on n.provider_id = p.provider_id

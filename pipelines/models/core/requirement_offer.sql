@@ -54,10 +54,11 @@ attended as (
         municipality_code,
         participation_id,
         date_part('year', date) * 2 + (date_part('month', date) - 1) / 6 as half_number,
-        sum(attended) / sum(planned) as share
+        -- Hours have decimals: 0.8 of them must not come out as a little less.
+        round(sum(attended) / sum(planned), 9) as share
     from day
+    where planned > 0
     group by municipality_code, participation_id, date_part('year', date) * 2 + (date_part('month', date) - 1) / 6
-    having sum(planned) > 0
 ),
 happened as (
     select

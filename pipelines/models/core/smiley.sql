@@ -1,5 +1,5 @@
 -- doc: The smiley of every offer on the days where one is published: the last day of each half-year, and the horizon of
---     benefit_spell.
+--     benefit_spell; for each municipality that owns, uses or visits the offer. Whoever made the latest visit, it is the offer's.
 -- grain: municipality_code, offer_id, day
 -- partition_by: municipality_code
 -- definition: smiley@1
@@ -8,14 +8,22 @@ with published as (
     union
     select municipality_code, complete_through as day from core.horizon where entity = 'benefit_spell'
 ),
+concerned as (
+    select municipality_code, offer_id from core.offer_detail
+    union
+    select municipality_code, offer_id from core.offer_in_use
+    union
+    select municipality_code, offer_id from core.offer_visit
+),
 offer_day as (
     select
-        o.municipality_code,
-        o.offer_id,
+        c.municipality_code,
+        c.offer_id,
         d.day,
         coalesce(o.agreement_kind in ('state_framework', 'ordinary_education'), false) as limited
-    from core.offer_detail as o
-    join published as d on d.municipality_code = o.municipality_code
+    from concerned as c
+    join published as d on d.municipality_code = c.municipality_code
+    left join core.offer_detail as o on o.offer_id = c.offer_id
 ),
 recent as (
     select
@@ -28,7 +36,7 @@ recent as (
             partition by d.municipality_code, d.offer_id, d.day order by v.visit_date desc, v.visit_id desc
         ) as place
     from offer_day as d
-    join core.offer_visit as v on v.municipality_code = d.municipality_code and v.offer_id = d.offer_id
+    join core.offer_visit as v on v.offer_id = d.offer_id
     where v.visit_date <= d.day and v.visit_date > add_months(d.day, -24)
 ),
 judged as (
@@ -43,7 +51,7 @@ judged as (
     group by municipality_code, offer_id, day
 )
 select
-    d.municipality_code,  -- Municipality.
+    d.municipality_code,  -- Municipality that owns, uses or visits it.
     d.offer_id,  -- The offer.
     d.day,  -- The day it is seen from.
     case

@@ -20,7 +20,10 @@ with horizon as (
     where entity = 'benefit_spell'
 ),
 reported as (
-    select municipality_code from core.horizon where entity = 'survey_response'
+    select s.municipality_code
+    from core.horizon as s
+    join horizon as h on h.municipality_code = s.municipality_code
+    where s.entity = 'survey_response' and s.complete_through > h.after_12m
 ),
 participation as (
     select
@@ -133,14 +136,13 @@ guide as (
         c.at_workplace,
         a.satisfied,
         a.closer,
-        -- Zero only where it is known: nothing is counted before the municipality has a horizon.
+        -- Zero only where it is known: nothing is counted before the municipality has a horizon, and no answers before surveys are
+        -- complete into the window.
         coalesce(c.n_3m, case when e.complete_through is not null then 0 end) as n_3m,
         coalesce(c.n_7m, case when e.complete_through is not null then 0 end) as n_7m,
         coalesce(c.n_workplace, case when e.complete_through is not null then 0 end) as n_workplace,
-        coalesce(a.n_satisfied, case when e.complete_through is not null and r.municipality_code is not null then 0 end)
-            as n_satisfied,
-        coalesce(a.n_closer, case when e.complete_through is not null and r.municipality_code is not null then 0 end)
-            as n_closer
+        coalesce(a.n_satisfied, case when r.municipality_code is not null then 0 end) as n_satisfied,
+        coalesce(a.n_closer, case when r.municipality_code is not null then 0 end) as n_closer
     from ever as e
     left join counted as c
         on c.municipality_code = e.municipality_code and c.offer_id = e.offer_id and c.target_group = e.target_group

@@ -68,6 +68,7 @@ select
     case when hide_value or hide_forecast then 'no_data' else status end as status,  -- met or missed once final; on_track or at_risk by the forecast before that; no_data, also where what it rests on is hidden.
     case when not hide_value then certain end as certain,  -- False where the interval straddles the target; null without a value.
     case when not hide_value and not hide_forecast then forecast end as forecast,  -- Where the line through the last twelve months leads on the goal's last day; null once judged, with fewer than three, or where one of them is hidden.
-    definition_version,  -- Definition of the indicator, as in ref.definition.
+    hide_value or hide_forecast as suppressed,  -- Whether anything in the row is hidden.
+    definition_version || ', small_cells@1' as definition_version,  -- Definitions behind the row, as in ref.definition; null where the indicator has none.
     data_through  -- Horizon of what the indicator needs; null where none is reported.
 from marked

@@ -3,7 +3,7 @@
 -- grain: municipality_code, provider_id, period
 -- partition_by: municipality_code
 -- definition: case_mix@1, complaints@1, effect_3m@1, fair_comparison@1, provider_dialogue@1, satisfaction_share@1,
---     small_cells@1, smiley@1
+--     small_cells@1, smiley@1, supervision_visits@1
 -- check: no_small_count: not (coalesce(effect_3m_observed, 0) between 1 and 4 or coalesce(effect_3m_n, 0) between 1 and 4 or
 --     coalesce(satisfaction_share_n, 0) between 1 and 4 or coalesce(complaints, 0) between 1 and 4)
 -- check: no_share_without_n: (effect_3m_n is not null or effect_3m_index is null) and (satisfaction_share_n is not null or

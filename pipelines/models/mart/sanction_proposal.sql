@@ -2,7 +2,7 @@
 --     shown tells. The complete one is core.sanction_proposal. People decide.
 -- grain: municipality_code, offer_id, period
 -- partition_by: municipality_code
--- definition: fair_comparison@1, sanction_proposal@1, small_cells@1, smiley@1
+-- definition: case_mix@1, effect_3m@1, fair_comparison@1, sanction_proposal@1, small_cells@1, smiley@1
 -- check: reasons_with_every_proposal: proposed_step is null or reasons is not null
 -- check: only_dialogue_without_terms: coalesce(blocked_by, '') not in ('no_agreement', 'no_sanction_terms') or proposed_step =
 --     'dialogue'
@@ -24,6 +24,6 @@ select
     step_in_force,  -- Highest step in force on the last day, of the offer or its provider; null where there is none.
     case when bad_twice_shown then blocked_by end as blocked_by,  -- no_agreement or no_sanction_terms (dialogue only), termination_in_force or step_in_force_unknown (nothing is proposed); null where nothing bars the step.
     much_worse_hidden or bad_twice_possible and not bad_twice_shown as suppressed,  -- Whether anything in the row is hidden: with a hidden comparison it is open whether a step is proposed.
-    'fair_comparison@1, sanction_proposal@1, smiley@1, small_cells@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
+    'case_mix@1, effect_3m@1, fair_comparison@1, sanction_proposal@1, smiley@1, small_cells@1' as definition_version,  -- Definitions behind the row, as in ref.definition.
     data_through  -- Horizon of supervision visits; null where none is reported.
 from core.sanction_basis

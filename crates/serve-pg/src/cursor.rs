@@ -1,7 +1,10 @@
 //! Cursors: a query that is read in steps, by `DECLARE`, `FETCH` and `CLOSE`.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use pgwire::error::PgWireResult;
+use warehouse::Answering;
 
 use crate::plan::Batches;
 use crate::shape::Shape;
@@ -26,8 +29,17 @@ impl Cursor {
         }
     }
 
-    /// Up to `count` further rows; all of them for `None`.
-    pub(crate) async fn fetch(&mut self, count: Option<usize>) -> PgWireResult<Vec<RecordBatch>> {
+    /// What is noted of its query, if anything.
+    pub(crate) fn answering(&self) -> Option<&Arc<Answering>> {
+        self.batches.answering()
+    }
+
+    /// Up to `count` further rows, all of them for `None`; when it only `moves`, they are not sent.
+    pub(crate) async fn fetch(
+        &mut self,
+        count: Option<usize>,
+        moves: bool,
+    ) -> PgWireResult<Vec<RecordBatch>> {
         let mut fetched = Vec::new();
         let mut wanted = count.unwrap_or(usize::MAX);
         while wanted > 0 {
@@ -43,6 +55,9 @@ impl Cursor {
                 self.left = Some(batch.slice(taken, batch.num_rows() - taken));
             }
             wanted -= taken;
+            if !moves {
+                self.batches.sent(taken);
+            }
             fetched.push(batch.slice(0, taken));
         }
         Ok(fetched)

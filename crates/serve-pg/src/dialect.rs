@@ -33,6 +33,8 @@ pub(crate) mod tools;
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) statement: Statement,
+    /// As it was parsed.
+    pub(crate) text: String,
     /// Names of the result's columns; `None` keeps the planner's.
     pub(crate) names: Vec<Option<String>>,
     /// How many parameters it takes: the highest `$n`.
@@ -75,6 +77,7 @@ pub(crate) fn parse(text: &str) -> PgWireResult<Query> {
     let placeholders = parameters::highest(&statement);
     Ok(Query {
         statement,
+        text: text.to_owned(),
         names,
         placeholders,
         tag,

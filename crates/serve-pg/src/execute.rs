@@ -152,6 +152,7 @@ pub(crate) async fn run(
 ) -> PgWireResult<(Shape, Batches)> {
     // set_config() in the statement before changed variables without a SET.
     session.apply();
+    let answering = session.begin(query);
     let mut statement = query.statement.clone();
     let values: Vec<Option<Expr>> = values.iter().cloned().map(Some).collect();
     parameters::substitute(&mut statement, &values)?;
@@ -166,7 +167,7 @@ pub(crate) async fn run(
             "cached plan must not change result type; prepare it again",
         ));
     }
-    Ok((shape, Batches::start(&session.ctx, plan)))
+    Ok((shape, Batches::start(&session.ctx, plan, answering)))
 }
 
 /// A query's rows.
@@ -221,7 +222,8 @@ pub(crate) async fn execute(
             let mut cursors = session.cursors.lock().await;
             let missing = || sqlstate::error("34000", format!("cursor \"{name}\" does not exist"));
             let cursor = cursors.get_mut(name).ok_or_else(missing)?;
-            let batches = cursor.fetch(*count).await?;
+            session.goes_on(cursor.answering());
+            let batches = cursor.fetch(*count, *moves).await?;
             if *moves {
                 let moved: usize = batches.iter().map(RecordBatch::num_rows).sum();
                 Outcome::Done(format!("MOVE {moved}"))

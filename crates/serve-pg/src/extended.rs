@@ -30,6 +30,7 @@ use crate::dialect::Query;
 use crate::execute::{self, Outcome};
 use crate::parameters;
 use crate::rows::Rows;
+use crate::session::Session;
 use crate::shape::Shape;
 use crate::simple::{
     announce, commands, complete, copy_out, count_rows, counted, describe, finish, guarded,
@@ -202,6 +203,16 @@ fn stream_of(rows: Rows, tag: &str) -> QueryResponse {
     response
 }
 
+async fn described(
+    session: &Session,
+    query: &Query,
+    given: &[Option<Type>],
+) -> PgWireResult<(Vec<Type>, Shape)> {
+    let types = execute::types(session, query, given).await?;
+    let shape = execute::describe(session, query, &types).await?;
+    Ok((types, shape))
+}
+
 /// Bound values as literals.
 fn values(
     prepared: &Prepared,
@@ -272,13 +283,13 @@ impl QueryParser for StatementParser {
             }
         };
         let query = execute::parse(session, text)?;
-        let types = execute::types(session, &query, given).await?;
-        let shape = Some(execute::describe(session, &query, &types).await?);
+        let described = described(session, &query, given).await;
+        let (types, shape) = described.inspect_err(|error| session.refused(&query, error))?;
         Ok(Some(Arc::new(Prepared {
             command,
             query: Some(query),
             types,
-            shape,
+            shape: Some(shape),
         })))
     }
 

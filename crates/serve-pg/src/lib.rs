@@ -13,6 +13,7 @@ mod dialect;
 mod error;
 mod execute;
 mod extended;
+mod noting;
 mod parameters;
 mod plan;
 mod rows;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use warehouse::QueryLog;
 
 use crate::control::Switchboard;
 use crate::users::Verifiers;
@@ -55,14 +57,19 @@ pub struct Settings {
     pub statement_timeout: Option<Duration>,
     /// How many sessions may be open at once; the next one is told `53300`.
     pub max_connections: usize,
+    /// Where it is noted who read what; `None` notes nothing.
+    pub query_log: Option<QueryLog>,
 }
+
+/// How long the last statements may take to be written when the server stops.
+const LAST_NOTES_TIME: Duration = Duration::from_secs(10);
 
 /// A running server.
 #[derive(Debug)]
 pub struct Serving {
     /// The address it really listens on.
     pub addr: SocketAddr,
-    /// Ends after `stop` is cancelled and every connection has been closed.
+    /// Ends after `stop` is cancelled, every connection has been closed, and what they read is in the query log.
     pub task: JoinHandle<()>,
 }
 
@@ -90,6 +97,7 @@ pub async fn serve(
         seats: Arc::new(tokio::sync::Semaphore::new(settings.max_connections)),
         switchboard: Arc::new(Switchboard::default()),
         library: catalog::Library::load()?,
+        query_log: settings.query_log.clone(),
     });
     let listener =
         TcpListener::bind(settings.listen)
@@ -103,11 +111,16 @@ pub async fn serve(
         cause,
     })?;
     tracing::info!(%addr, users = settings.users.len(), max_connections = settings.max_connections, "serving postgres");
-    let task = tokio::spawn(wire::accept(
-        listener,
-        server,
-        settings.max_connections,
-        stop,
-    ));
+    let accepting = wire::accept(listener, server, settings.max_connections, stop);
+    let task = tokio::spawn(async move {
+        accepting.await;
+        if let Some(log) = settings.query_log
+            && tokio::time::timeout(LAST_NOTES_TIME, log.flush())
+                .await
+                .is_err()
+        {
+            tracing::warn!("stopped before the last statements were in ops.query_log");
+        }
+    });
     Ok(Serving { addr, task })
 }

@@ -1,6 +1,7 @@
 //! Planning and running on worker tasks, so that a connection always listens for a cancel, a timeout or a lost client.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
+use warehouse::Answering;
 
 use crate::sqlstate;
 
@@ -39,11 +41,17 @@ pub(crate) async fn plan(ctx: &SessionContext, statement: Statement) -> PgWireRe
 pub(crate) struct Batches {
     batches: mpsc::Receiver<PgWireResult<RecordBatch>>,
     worker: Option<AbortOnDropHandle<()>>,
+    /// What is noted of it, if anything.
+    answering: Option<Arc<Answering>>,
 }
 
 impl Batches {
     /// Starts a query.
-    pub(crate) fn start(ctx: &SessionContext, plan: LogicalPlan) -> Batches {
+    pub(crate) fn start(
+        ctx: &SessionContext,
+        plan: LogicalPlan,
+        answering: Option<Arc<Answering>>,
+    ) -> Batches {
         let (sender, batches) = mpsc::channel(AHEAD);
         let ctx = ctx.clone();
         let worker = tokio::spawn(async move {
@@ -70,11 +78,36 @@ impl Batches {
         Batches {
             batches,
             worker: Some(AbortOnDropHandle::new(worker)),
+            answering,
         }
     }
 
-    /// The next batch, or `None` after the last.
+    /// What is noted of the query, if anything.
+    pub(crate) fn answering(&self) -> Option<&Arc<Answering>> {
+        self.answering.as_ref()
+    }
+
+    /// Notes that rows were sent.
+    pub(crate) fn sent(&self, rows: usize) {
+        if let Some(answering) = &self.answering {
+            answering.sent(rows);
+        }
+    }
+
+    /// The next batch, or `None` after the last. Ask for it when the rows of the one before are noted as sent.
     pub(crate) async fn next(&mut self) -> PgWireResult<Option<RecordBatch>> {
+        let next = self.receive().await;
+        if let Some(answering) = &self.answering {
+            match &next {
+                Ok(Some(_)) => {}
+                Ok(None) => answering.end(),
+                Err(error) => answering.fail(sqlstate::code(error)),
+            }
+        }
+        next
+    }
+
+    async fn receive(&mut self) -> PgWireResult<Option<RecordBatch>> {
         if let Some(batch) = self.batches.recv().await {
             return batch.map(Some);
         }

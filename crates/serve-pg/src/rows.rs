@@ -61,6 +61,9 @@ impl Rows {
                     encode(&mut self.encoder, batch, column, *row, field)?;
                 }
                 *row += 1;
+                if let Source::Running(batches) = &self.batches {
+                    batches.sent(1);
+                }
                 return Ok(Some(self.encoder.take_row()));
             }
             let next = match &mut self.batches {

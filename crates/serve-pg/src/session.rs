@@ -12,6 +12,7 @@ use pgwire::api::{
 };
 use pgwire::error::PgWireResult;
 use pgwire::types::format::FormatOptions;
+use warehouse::{Answering, QueryLog};
 
 use crate::ServeError;
 use crate::catalog::{self, SEARCH_PATH, Served};
@@ -33,6 +34,9 @@ pub(crate) struct Session {
     pub(crate) cursors: tokio::sync::Mutex<BTreeMap<String, Cursor>>,
     savepoints: Mutex<Vec<String>>,
     prepared: Mutex<BTreeMap<String, SqlPrepared>>,
+    pub(crate) query_log: Option<QueryLog>,
+    /// The query that the statement at hand sends rows of.
+    pub(crate) answering: Mutex<Option<Arc<Answering>>>,
 }
 
 /// A statement prepared by SQL's `PREPARE`.
@@ -79,6 +83,8 @@ impl Session {
             cursors: tokio::sync::Mutex::default(),
             savepoints: Mutex::default(),
             prepared: Mutex::default(),
+            query_log: server.query_log.clone(),
+            answering: Mutex::default(),
         };
         session.apply();
         catalog::functions::register(&session, pid);

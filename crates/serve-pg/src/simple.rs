@@ -136,6 +136,9 @@ pub(crate) async fn measured<T>(
     let begun = Instant::now();
     let done = guarded(connection, work).instrument(span.clone()).await;
     metric::SQL_SECONDS.record([], begun.elapsed().as_secs_f64());
+    if let Ok(session) = connection.session() {
+        session.answered(done.as_ref().err());
+    }
     if let Err(error) = &done {
         telemetry::failed(&span, sqlstate::code(error));
     }

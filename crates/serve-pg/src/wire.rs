@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use warehouse::QueryLog;
 
 use crate::Sessions;
 use crate::catalog::Library;
@@ -54,6 +55,7 @@ pub(crate) struct Server {
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) library: Arc<Library>,
+    pub(crate) query_log: Option<QueryLog>,
 }
 
 /// What the handlers of one connection share.

@@ -103,6 +103,8 @@ metrics! {
         "Rows sent to clients.";
     Counter SQL_ERRORS = "pejl_sql_errors_total", Count, ["class"],
         "Statements that failed, by class of SQLSTATE: its first two characters.";
+    Counter SQL_UNLOGGED = "pejl_sql_unlogged_statements_total", Count, [],
+        "Statements that are missing in `ops.query_log`, since it could not be written, or not fast enough.";
 
     // The process.
     Counter SPANS_LOST = "pejl_trace_lost_spans_total", Count, [],

@@ -35,6 +35,7 @@ use crate::{
     models::{Catalog, SCHEMAS},
     openlineage::Teller,
     publication::{self, Publication, Run},
+    query_log::QueryLog,
     release::{self, Draft, FrozenTables, Made, Maker, Release, Shelf, Shown, Verified},
     session::{self, Current, EndOfPlanning, Hold, Ops, Pin, Tables, Traced, Versions},
 };
@@ -267,6 +268,11 @@ impl Warehouse {
             .with_default_catalog_and_schema(session::CATALOG, "release")
             .with_extension(self.said());
         session::open(config, Arc::clone(&inner.runtime), schemas).map_err(failed)
+    }
+
+    /// Opens `ops.query_log` for a server that answers from this warehouse. A task of its own writes it.
+    pub fn start_query_log(&self) -> QueryLog {
+        QueryLog::start(self.inner.lake.clone())
     }
 
     /// Every audience that some kind of release has.

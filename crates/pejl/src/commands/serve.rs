@@ -38,6 +38,7 @@ pub(crate) async fn start(
             users,
             statement_timeout: Some(Duration::from_secs(serve.statement_timeout_seconds)),
             max_connections: serve.max_connections,
+            query_log: Some(warehouse.start_query_log()),
         },
         stop,
     )

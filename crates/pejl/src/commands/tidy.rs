@@ -31,7 +31,8 @@ pub(crate) async fn run(settings: &Settings, format: Format) -> anyhow::Result<u
 
 /// Tidies one table and leaves the versions readable that are `pinned`; tells how many files were merged and removed.
 ///
-/// A model's table is written in large files, and read at the version a publication names: merged, nobody would read it.
+/// What is appended to comes in small files. A model's table is written in large ones, and read at the version a publication names:
+/// merged, nobody would read it.
 pub(crate) async fn tidy(
     settings: &Settings,
     lake: &Lake,
@@ -40,7 +41,7 @@ pub(crate) async fn tidy(
 ) -> lake::Result<(u64, u64)> {
     let keep = wiring::keep(settings);
     let in_use = pinned.get(table).map_or(&[][..], Vec::as_slice);
-    if table.starts_with("raw.") {
+    if table.starts_with("raw.") || table == warehouse::QUERY_LOG {
         return lake.tidy(table, keep, in_use).await;
     }
     Ok((0, lake.clean(table, keep, in_use).await?))

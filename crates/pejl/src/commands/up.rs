@@ -207,7 +207,8 @@ pub(crate) async fn keep_building(
     }
 }
 
-/// Model tables are replaced as a whole by the one who builds, and so is their upkeep his. Landed tables are the landers'.
+/// Model tables are replaced as a whole by the one who builds, and so is their upkeep his, and that of the query log, of which there may be
+/// many writers. Landed tables are the landers'.
 async fn tidy_models(settings: &Settings, lake: &Lake) {
     let found = async {
         let pinned = warehouse::pinned(lake, wiring::PUBLICATIONS_KEPT).await?;

@@ -8,7 +8,7 @@ mod relations;
 mod sheet;
 mod snapshot;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, TableProvider,
 };
+use datafusion::common::TableReference;
 use datafusion::error::Result;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -126,6 +127,30 @@ impl Served {
             .unwrap_or_default();
         names.sort();
         names
+    }
+
+    /// Those of the warehouse's own tables that are among the names, `schema.table`, sorted.
+    pub(crate) fn own(&self, named: &[TableReference]) -> Vec<String> {
+        let has = |schema: &str, table: &str| {
+            schema != PG_CATALOG
+                && schema != INFORMATION_SCHEMA
+                && self
+                    .0
+                    .inner
+                    .schema(schema)
+                    .is_some_and(|schema| schema.table_exist(table))
+        };
+        let path = self.path();
+        let found = named.iter().filter_map(|name| {
+            let table = name.table();
+            let schema = match name.schema() {
+                Some(schema) => Some(schema).filter(|schema| has(schema, table)),
+                None => path.iter().map(String::as_str).find(|it| has(it, table)),
+            };
+            schema.map(|schema| format!("{schema}.{table}"))
+        });
+        let found: BTreeSet<String> = found.collect();
+        found.into_iter().collect()
     }
 
     /// Where unqualified names are looked for.

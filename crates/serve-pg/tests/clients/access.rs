@@ -118,6 +118,7 @@ async fn a_list_of_users_that_lets_anyone_in_is_refused() {
             users,
             statement_timeout: None,
             max_connections: 1,
+            query_log: None,
         };
         let world = std::sync::Arc::new(crate::server::World::new());
         let error = serve_pg::serve(world, settings, Default::default())

@@ -10,6 +10,7 @@
 mod access;
 mod programs;
 mod protocol;
+mod query_log;
 mod server;
 mod stopping;
 mod types;

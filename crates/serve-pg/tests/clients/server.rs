@@ -116,7 +116,21 @@ pub(crate) async fn served() -> Served {
 
 pub(crate) async fn served_with(change: impl Fn(&mut Settings)) -> Served {
     let world = World::new();
-    let mut settings = Settings {
+    let mut settings = settings();
+    change(&mut settings);
+    let stop = CancellationToken::new();
+    let serving = serve(Arc::new(world.clone()), settings, stop.clone())
+        .await
+        .unwrap();
+    Served {
+        world,
+        serving,
+        stop,
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         users: vec![
             User {
@@ -130,34 +144,29 @@ pub(crate) async fn served_with(change: impl Fn(&mut Settings)) -> Served {
         ],
         statement_timeout: Some(Duration::from_secs(60)),
         max_connections: 20,
-    };
-    change(&mut settings);
-    let stop = CancellationToken::new();
-    let serving = serve(Arc::new(world.clone()), settings, stop.clone())
-        .await
-        .unwrap();
-    Served {
-        world,
-        serving,
-        stop,
+        query_log: None,
     }
 }
 
 impl Served {
     pub(crate) fn config(&self) -> Config {
-        let mut config = Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.serving.addr.port())
-            .user(USER)
-            .password(PASSWORD)
-            .dbname("pejl");
-        config
+        config(&self.serving)
     }
 
     pub(crate) async fn client(&self) -> Client {
         connect(&self.config()).await.unwrap()
     }
+}
+
+pub(crate) fn config(serving: &Serving) -> Config {
+    let mut config = Config::new();
+    config
+        .host("127.0.0.1")
+        .port(serving.addr.port())
+        .user(USER)
+        .password(PASSWORD)
+        .dbname("pejl");
+    config
 }
 
 pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Error, deliveries,
     models::Catalog,
-    publication,
+    publication, query_log,
     release::{self, Shelf},
 };
 
@@ -58,13 +58,14 @@ pub(crate) struct Ops {
     pub(crate) now: fn() -> DateTime<Utc>,
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "column_doc",
     "column_lineage",
     "delivery_calendar",
     "publication",
     "quality_check",
     "quarantine",
+    "query_log",
     "release",
     "set_aside",
 ];
@@ -86,6 +87,7 @@ impl SchemaProvider for Ops {
             "delivery_calendar" => return self.delivery_calendar().await.map(Some),
             "publication" => publications(&self.lake).await?,
             "quality_check" => quality_checks(&self.lake).await?,
+            "query_log" => return query_log::table(&self.lake).await.map(Some),
             "release" => release::batch(&self.shelf.all(&self.lake).await.map_err(outside)?)?,
             "set_aside" => set_aside(&self.lake).await?,
             "quarantine" => return Ok(Some(quarantine::view(&self.lake).await?)),

@@ -107,9 +107,7 @@ pub(super) fn differ(old: &Cells, new: &Cells, column: &str) -> Result<Option<Di
         let (old, new) = (old.clone(), new.clone());
         return Ok(Some(Box::new(move |a, b| {
             match (old.is_null(a), new.is_null(b)) {
-                (false, false) => {
-                    !is_same_number(old.value(a), new.value(b))
-                }
+                (false, false) => !is_same_number(old.value(a), new.value(b)),
                 (a, b) => a != b,
             }
         })));
@@ -122,7 +120,11 @@ pub(super) fn differ(old: &Cells, new: &Cells, column: &str) -> Result<Option<Di
 /// Whether two values told as text are the same, numbers but for their last digits.
 pub(super) fn is_same_told(a: Option<&str>, b: Option<&str>) -> bool {
     // Only fractions have last digits; ids and counts are what they are.
-    let number = |text: Option<&str>| text.filter(|it| it.contains(['.', 'e']))?.parse::<f64>().ok();
+    let number = |text: Option<&str>| {
+        text.filter(|it| it.contains(['.', 'e']))?
+            .parse::<f64>()
+            .ok()
+    };
     match (number(a), number(b)) {
         (Some(a), Some(b)) => is_same_number(a, b),
         _ => a == b,

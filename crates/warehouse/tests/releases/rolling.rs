@@ -60,7 +60,8 @@ async fn a_row_that_goes_is_told_where_the_window_stood() {
     let withdrawn = r#""participation_id":"D""#.to_owned();
     stage.land("participation", &[withdrawn]).await;
     built(&warehouse).await;
-    let open = "select cell, column_name, old, new from mart.revision where until_publication is null";
+    let open =
+        "select cell, column_name, old, new from mart.revision where until_publication is null";
     assert_eq!(
         ask(&warehouse, open).await,
         ["municipality_code=147, offer_id=D||present|"]

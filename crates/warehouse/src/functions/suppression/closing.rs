@@ -66,6 +66,8 @@ struct Closing<'a> {
     begun: Vec<usize>,
     /// By count, the lines it can be hidden in.
     lines_of: Vec<Vec<usize>>,
+    /// By line, whether all that is connected with it is hidden. What is hidden stays so.
+    is_spent: Vec<bool>,
 }
 
 impl<'a> Closing<'a> {
@@ -86,6 +88,7 @@ impl<'a> Closing<'a> {
             fixed,
             attack: Attack::on(table, hidden),
             begun: vec![0; lines.len()],
+            is_spent: vec![false; lines.len()],
             lines,
             lines_of,
         }
@@ -146,6 +149,9 @@ impl<'a> Closing<'a> {
 
     /// The shown count that comes first in the lines of `at`, or of those connected with it by the fewest lines.
     fn nearest(&mut self, at: usize) -> Option<usize> {
+        if self.lines_of[at].iter().any(|it| self.is_spent[*it]) {
+            return None;
+        }
         let mut is_seen = vec![false; self.lines.len()];
         let mut is_reached = vec![false; self.lines_of.len()];
         let mut reached = vec![at];
@@ -162,6 +168,9 @@ impl<'a> Closing<'a> {
             reached = cells
                 .filter(|it| !std::mem::replace(&mut is_reached[*it], true))
                 .collect();
+        }
+        for line in (0..is_seen.len()).filter(|it| is_seen[*it]) {
+            self.is_spent[line] = true;
         }
         None
     }

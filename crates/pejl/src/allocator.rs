@@ -8,7 +8,7 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Milliseconds that freed memory is kept before the system has it back. A build frees and takes gigabytes again within seconds; given
 /// back at once, as is the default, an eighth of a rebuild went to the system clearing the same pages again.
-const KEPT: i64 = 10_000;
+const KEPT: std::ffi::c_long = 10_000;
 
 /// Keeps freed memory for a while. To be called before anything is built.
 pub(crate) fn keep_freed() {

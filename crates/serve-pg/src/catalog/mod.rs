@@ -112,7 +112,7 @@ impl Served {
     /// The warehouse's own schemas, sorted.
     pub(crate) fn schemas(&self) -> Vec<String> {
         let mut names = self.0.inner.schema_names();
-        names.retain(|name| name != PG_CATALOG && name != INFORMATION_SCHEMA);
+        names.retain(|name| is_own(name));
         names.sort();
         names
     }
@@ -132,13 +132,8 @@ impl Served {
     /// Those of the warehouse's own tables that are among the names, `schema.table`, sorted.
     pub(crate) fn own(&self, named: &[TableReference]) -> Vec<String> {
         let has = |schema: &str, table: &str| {
-            schema != PG_CATALOG
-                && schema != INFORMATION_SCHEMA
-                && self
-                    .0
-                    .inner
-                    .schema(schema)
-                    .is_some_and(|schema| schema.table_exist(table))
+            let provider = self.0.inner.schema(schema).filter(|_| is_own(schema));
+            provider.is_some_and(|it| it.table_exist(table))
         };
         let path = self.path();
         let found = named.iter().filter_map(|name| {
@@ -307,6 +302,11 @@ impl SchemaProvider for Information {
     fn table_exist(&self, name: &str) -> bool {
         information::NAMES.contains(&name)
     }
+}
+
+/// Whether a schema is the warehouse's, and not one of the catalogue.
+fn is_own(schema: &str) -> bool {
+    schema != PG_CATALOG && schema != INFORMATION_SCHEMA
 }
 
 fn unquoted(name: &str) -> String {

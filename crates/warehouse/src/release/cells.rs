@@ -133,7 +133,8 @@ pub(super) fn is_same_told(a: Option<&str>, b: Option<&str>) -> bool {
 
 fn is_same_number(a: f64, b: f64) -> bool {
     let size = a.abs().max(b.abs()).max(1.0);
-    a.total_cmp(&b) == Ordering::Equal || (a - b).abs() <= TOLERANCE * size
+    a.total_cmp(&b) == Ordering::Equal
+        || !((a - b).abs() > TOLERANCE * size || a.is_nan() != b.is_nan())
 }
 
 fn text(batch: &RecordBatch, column: &str, row: usize) -> Result<Option<String>> {
